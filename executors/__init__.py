@@ -1,0 +1,1 @@
+"""Where chunks run: filesets, plans, ledgers, reports."""

@@ -1,0 +1,1 @@
+"""Normalizing flows: specifications, transforms, bundles, noise, residency, training."""

@@ -1,0 +1,1 @@
+"""Coffea processors: the physics that turns chunks of events into simulated columns."""

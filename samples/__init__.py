@@ -1,0 +1,1 @@
+"""The stand-in for full simulation: Pythia events through a parametric detector."""
