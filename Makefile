@@ -1,0 +1,48 @@
+# flashbrew: `make run` and `make test` need Python >= 3.11, git, make and a C compiler.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+OUTPUT := out/flashsim
+
+.DEFAULT_GOAL := help
+.PHONY: help install run test lint types imports check bench-flashsim samples clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(STAMP) ## Create .venv and install the package with everything it needs
+
+# torch comes by pip (a prebuilt CPU wheel where one is configured, the usual build elsewhere);
+# pip's resolver does not finish the rest, uv takes seconds.
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet uv
+	$(BIN)/python -c 'import torch' 2>/dev/null || $(BIN)/python -m pip install --quiet torch==2.13.0
+	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[dev]'
+	@touch $@
+
+run: install ## Flash-simulate the shipped sample with the shipped bundles on all local cores
+	$(BIN)/python run_processor.py flashsim --executor futures --output $(OUTPUT)
+
+test: install ## Run the whole test suite
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+lint: install ## Check style
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: install ## Check annotations (strict)
+	$(BIN)/mypy
+
+imports: install ## Check which room imports which
+	$(BIN)/lint-imports --config pyproject.toml
+
+check: lint types imports test ## Everything that continuous integration runs
+
+bench-flashsim: install ## Measure overhead, memory and quality of the flash simulation
+	$(BIN)/python -m benchmarks.flashsim
+
+clean: ## Remove what runs and builds leave behind
+	rm -rf out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
