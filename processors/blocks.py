@@ -1,0 +1,76 @@
+"""Sub-blocks of a chunk, read one after the other so that memory does not grow with the chunk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+from coffea.nanoevents import NanoEventsFactory
+from coffea.nanoevents.mapping import UprootSourceMapping
+from coffea.nanoevents.util import key_to_tuple, tuple_to_key
+
+__all__ = ["Block", "blocks"]
+
+PROBES = ("GenPart_pt", "GenJet_pt", "Jet_pt")
+"""Branches whose basket boundaries the blocks follow, where the file has them."""
+
+
+class Block(NamedTuple):
+    """Consecutive events of a chunk; ``start`` and ``stop`` are relative to the chunk."""
+
+    events: Any
+    start: int
+    stop: int
+
+
+def blocks(events: Any, size: int) -> Iterator[Block]:
+    """Split a NanoEvents chunk into blocks of about ``size`` events.
+
+    A chunk that is lazily read from a ROOT file is split into lazily read ranges of its own: a
+    block's columns are read when first touched and freed with the block. Boundaries follow the
+    file's baskets where these are small enough, so that no basket is decompressed twice. Other
+    chunks (in memory, parquet) are sliced.
+
+    Arguments:
+        events: NanoEvents.
+        size: Largest number of events of a block.
+    """
+    factory = events.attrs.get("@events_factory") if hasattr(events, "attrs") else None
+    mapping = getattr(factory, "_mapping", None)
+    whole = factory is not None and len(factory) == len(events)
+    if not whole or not isinstance(mapping, UprootSourceMapping) or not mapping._virtual:
+        for start, stop in _steps(np.array([0, len(events)]), size):
+            yield Block(events[start:stop], start, stop)
+        return
+    uuid, path, entries = key_to_tuple(factory._partition_key)
+    first, last = (int(edge) for edge in entries.split("-"))
+    edges = _basket_edges(mapping, uuid, path, first, last)
+    for start, stop in _steps(edges, size):
+        key = tuple_to_key((uuid, path, f"{first + start}-{first + stop}"))
+        part = NanoEventsFactory(factory._schema, mapping, key, mode="virtual").events()
+        yield Block(part, start, stop)
+
+
+def _steps(edges: np.ndarray, size: int) -> Iterator[tuple[int, int]]:
+    """Ranges that end on ``edges`` (0 first, the length last) and hold at most ``size`` entries."""
+    start, end = 0, int(edges[-1])
+    while start < end:
+        reachable = edges[(edges > start) & (edges <= start + size)]
+        stop = int(reachable[-1]) if len(reachable) else min(start + size, end)
+        yield start, stop
+        start = stop
+
+
+def _basket_edges(
+    mapping: UprootSourceMapping, uuid: str, path: str, first: int, last: int
+) -> np.ndarray:
+    """Entries relative to ``first`` at which baskets of all probes begin, plus both ends."""
+    tree = mapping._column_source(uuid, path)
+    common: set[int] | None = None
+    for name in PROBES:
+        if name in tree and hasattr(tree[name], "entry_offsets"):
+            offsets = set(tree[name].entry_offsets)
+            common = offsets if common is None else common & offsets
+    inside = [entry - first for entry in sorted(common or ()) if first < entry < last]
+    return np.array([0, *inside, last - first])

@@ -1,0 +1,236 @@
+"""Conditions of every generator object: one function for training tables as for simulation.
+
+Objects without a neighbour within the search radius have distance 1 (the radius), differences,
+momentum, mass zero, flavour flags zero: the continuous limit of a neighbour that fades away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import awkward as ak
+import numpy as np
+
+from processors.errors import MissingBranchError, NotSimulationError
+from processors.jagged import Flat, flatten, local_index
+from processors.matching import Neighbours, clean_jets, closest
+from processors.objects.table import ObjectTable
+from processors.objects.vocabulary import (
+    HADRON_FLAVOURS,
+    PARTON_FLAVOURS,
+    PILEUP_FIELDS,
+    STATUS_FLAGS,
+)
+
+__all__ = [
+    "GEN_JET_FIELDS",
+    "GEN_PART_FIELDS",
+    "GenContent",
+    "Source",
+    "conditions",
+    "has_pileup",
+    "location",
+    "read_gen",
+    "require_simulation",
+]
+
+GEN_PART_FIELDS = ("pt", "eta", "phi", "pdgId", "statusFlags")
+GEN_JET_FIELDS = ("pt", "eta", "phi", "mass", "partonFlavour", "hadronFlavour")
+LAST_COPY_BIT = STATUS_FLAGS.index("isLastCopy")
+ELECTRON, MUON = 11, 13
+
+
+class GenContent(NamedTuple):
+    """What the conditions of a block of events are made of."""
+
+    particles: Flat
+    jets: Flat
+
+
+class Source(NamedTuple):
+    """Generator objects to simulate, one row each.
+
+    Attributes:
+        matrix: Conditions ``(n, C)`` float32 in the table's order and units.
+        counts: Objects per event, ``(n_events,)``.
+        event: Event of each object within the block, ``(n,)``.
+        index: Position in the source collection before any selection, ``(n,)``.
+        gen: Generator quantities by field name, each ``(n,)``.
+        position: Flat position in the source collection of the block, ``(n,)``.
+        source_counts: Objects per event of the whole source collection, ``(n_events,)``.
+    """
+
+    matrix: np.ndarray
+    counts: np.ndarray
+    event: np.ndarray
+    index: np.ndarray
+    gen: Mapping[str, np.ndarray]
+    position: np.ndarray
+    source_counts: np.ndarray
+
+
+def location(events: Any) -> str:
+    """Where a chunk is, for messages: ``file:tree, entries start-stop``."""
+    metadata = getattr(events, "metadata", None) or {}
+    if "filename" not in metadata:
+        return f"{len(events)} events in memory"
+    return (
+        f"{metadata['filename']}:{metadata.get('treename', 'Events')}, entries "
+        f"{metadata.get('entrystart', 0)}-{metadata.get('entrystop', len(events))}"
+    )
+
+
+def require_simulation(events: Any) -> None:
+    """Check that the generator collections that every condition is made of are there.
+
+    Raises: NotSimulationError without any generator collection, MissingBranchError naming the
+        absent branches of one.
+    """
+    present = set(events.fields)
+    needed = {"GenPart": GEN_PART_FIELDS, "GenJet": GEN_JET_FIELDS}
+    if not present & set(needed):
+        message = (
+            f"no generator collections (GenPart, GenJet) in {location(events)}: collision data "
+            "cannot be flash-simulated. Run on simulated NanoAOD or NANOGEN"
+        )
+        raise NotSimulationError(message)
+    missing = [
+        f"{name}_{field}"
+        for name, fields in needed.items()
+        for field in fields
+        if name not in present or field not in events[name].fields
+    ]
+    if missing:
+        message = (
+            f"branches {', '.join(missing)} not found in {location(events)}; the models condition "
+            "on them. Keep them when skimming, or run on the unskimmed file"
+        )
+        raise MissingBranchError(message)
+
+
+def has_pileup(events: Any) -> bool:
+    """Whether all six pile-up conditions are stored."""
+    return "Pileup" in events.fields and set(PILEUP_FIELDS) <= set(events.Pileup.fields)
+
+
+def read_pileup(events: Any) -> np.ndarray:
+    """The six pile-up conditions of each event, ``(n_events, 6)`` float32."""
+    columns = [ak.to_numpy(events.Pileup[name]).astype(np.float32) for name in PILEUP_FIELDS]
+    return np.stack(columns, axis=1)
+
+
+def read_gen(events: Any) -> GenContent:
+    """Generator particles and jets of a block, flat."""
+    return GenContent(
+        flatten(events.GenPart, GEN_PART_FIELDS), flatten(events.GenJet, GEN_JET_FIELDS)
+    )
+
+
+def _flags(
+    codes: np.ndarray,
+    classes: Mapping[str, tuple[int, ...]],
+    prefix: str,
+    valid: np.ndarray | None = None,
+) -> dict[str, np.ndarray]:
+    flags = {}
+    for name, members in classes.items():
+        flag = np.isin(codes, members)
+        flags[f"{prefix}_{name}"] = flag if valid is None else flag & valid
+    return flags
+
+
+def _flavours(jets: Flat, rows: np.ndarray, prefix: str) -> dict[str, np.ndarray]:
+    valid = rows >= 0
+    parton = _gather(np.abs(jets["partonFlavour"]), rows)
+    hadron = _gather(np.abs(jets["hadronFlavour"].astype(np.int32)), rows)
+    return _flags(parton, PARTON_FLAVOURS, f"{prefix}_parton", valid) | _flags(
+        hadron, HADRON_FLAVOURS, f"{prefix}_hadron", valid
+    )
+
+
+def _gather(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """``values[rows]`` with zero where a row is -1."""
+    if not len(values):
+        return np.zeros(rows.shape, dtype=values.dtype)
+    return np.where(rows >= 0, values[rows], values.dtype.type(0))
+
+
+def _neighbour(prefix: str, near: Neighbours, column: int) -> dict[str, np.ndarray]:
+    return {
+        f"{prefix}_dr": near.dr[:, column],
+        f"{prefix}_deta": near.deta[:, column],
+        f"{prefix}_dphi": near.dphi[:, column],
+    }
+
+
+def _last_copy_muons(particles: Flat) -> np.ndarray:
+    last = (particles["statusFlags"].astype(np.int32) >> LAST_COPY_BIT) & 1
+    return (np.abs(particles["pdgId"]) == MUON) & (last == 1)
+
+
+def _muon_source(gen: GenContent) -> tuple[Flat, np.ndarray, dict[str, np.ndarray]]:
+    keep = _last_copy_muons(gen.particles)
+    muons = gen.particles.select(keep)
+    charge = -np.sign(muons["pdgId"])
+    kind = np.abs(gen.particles["pdgId"])
+    leptons = gen.particles.select((kind == ELECTRON) | (kind == MUON))
+    clean = clean_jets(gen.jets, leptons)
+    near = closest(muons, gen.jets.select(clean))
+    rows = _gather(np.flatnonzero(clean), near.index[:, 0])
+    rows = np.where(near.index[:, 0] >= 0, rows, -1)
+    flags = muons["statusFlags"].astype(np.int32)
+    columns = {f"GenMuon_{name}": muons[name] for name in ("eta", "phi", "pt")}
+    columns["GenMuon_charge"] = charge
+    columns |= {f"GenMuon_{name}": (flags >> bit) & 1 for bit, name in enumerate(STATUS_FLAGS)}
+    columns |= _neighbour("ClosestJet", near, 0)
+    columns |= {f"ClosestJet_{name}": _gather(gen.jets[name], rows) for name in ("pt", "mass")}
+    columns |= _flavours(gen.jets, rows, "ClosestJet")
+    muons = Flat(muons.counts, {**muons.columns, "charge": charge})
+    return muons, np.flatnonzero(keep), columns
+
+
+def _jet_source(gen: GenContent) -> tuple[Flat, np.ndarray, dict[str, np.ndarray]]:
+    muons = gen.particles.select(_last_copy_muons(gen.particles))
+    near = closest(gen.jets, muons, k=2)
+    columns: dict[str, np.ndarray] = {}
+    for column, prefix in enumerate(("ClosestMuon", "SecondClosestMuon")):
+        columns |= _neighbour(prefix, near, column)
+        columns[f"{prefix}_pt"] = _gather(muons["pt"], near.index[:, column])
+    columns |= {f"GenJet_{name}": gen.jets[name] for name in ("eta", "mass", "phi", "pt")}
+    rows = np.arange(len(gen.jets))
+    columns |= _flavours(gen.jets, rows, "GenJet")
+    return gen.jets, rows, columns
+
+
+SOURCES: Mapping[str, Callable[[GenContent], tuple[Flat, np.ndarray, dict[str, np.ndarray]]]] = {
+    "muon": _muon_source,
+    "jet": _jet_source,
+}
+
+
+def conditions(table: ObjectTable, gen: GenContent, pileup: np.ndarray) -> Source:
+    """Select the table's generator objects and compute what its models condition on.
+
+    Arguments:
+        table: The object; its name picks the selection.
+        gen: Generator content of the block.
+        pileup: Pile-up conditions per event in the order of ``PILEUP_FIELDS``, ``(n_events, 6)``.
+    Returns: the source rows, objects of an event consecutive.
+    """
+    objects, position, columns = SOURCES[table.name](gen)
+    event = objects.event
+    columns |= {f"Pileup_{name}": pileup[event, i] for i, name in enumerate(PILEUP_FIELDS)}
+    matrix = np.empty((len(objects), len(table.conditions)), dtype=np.float32)
+    for i, condition in enumerate(table.conditions):
+        matrix[:, i] = columns[condition.name]
+    counts = gen.particles.counts if table.source == "GenPart" else gen.jets.counts
+    return Source(
+        matrix=matrix,
+        counts=objects.counts,
+        event=event,
+        index=local_index(counts)[position],
+        gen=objects.columns,
+        position=position,
+        source_counts=counts,
+    )

@@ -1,0 +1,74 @@
+"""Who the noise of an event belongs to."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import awkward as ak
+import numpy as np
+
+from processors.jagged import counts_to_offsets, flatten
+
+__all__ = ["EventIds", "event_ids", "repeated"]
+
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+MIX1, MIX2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+SHIFTS = (np.uint64(30), np.uint64(27), np.uint64(31))
+
+
+class EventIds(NamedTuple):
+    """Identity of the events of a block, arrays ``(n_events,)``.
+
+    ``digested`` tells that the file has no event numbers and ``event`` is a digest of the content.
+    """
+
+    run: np.ndarray
+    luminosity_block: np.ndarray
+    event: np.ndarray
+    digested: bool
+
+
+def event_ids(events: Any) -> EventIds:
+    """Run, luminosity block and event number; a content digest where event numbers are missing.
+
+    A missing run or luminosity block is zero: it only has to be the same each time.
+    """
+    fields = set(events.fields)
+    zero = np.zeros(len(events), dtype=np.uint32)
+    run = ak.to_numpy(events["run"]) if "run" in fields else zero
+    block = ak.to_numpy(events["luminosityBlock"]) if "luminosityBlock" in fields else zero
+    if "event" in fields:
+        return EventIds(run, block, ak.to_numpy(events["event"]).astype(np.uint64), digested=False)
+    return EventIds(run, block, _digest(events), digested=True)
+
+
+def repeated(ids: EventIds) -> int:
+    """Events whose (run, luminosity block, event) occurred before in the arrays."""
+    order = np.lexsort((ids.event, ids.luminosity_block, ids.run))
+    same = np.ones(max(len(order) - 1, 0), dtype=bool)
+    for values in (ids.run, ids.luminosity_block, ids.event):
+        ordered = values[order]
+        same &= ordered[1:] == ordered[:-1]
+    return int(np.count_nonzero(same))
+
+
+def _digest(events: Any) -> np.ndarray:
+    """64-bit digest per event of the generator particles' momenta, in stored order."""
+    particles = flatten(events.GenPart, ("pt", "eta", "phi"))
+    words = np.zeros(len(particles), dtype=np.uint64)
+    for name in ("pt", "eta", "phi"):
+        bits = particles[name].astype(np.float32).view(np.uint32).astype(np.uint64)
+        words = _mix(words * GOLDEN + bits)
+    position = np.arange(len(words)) - np.repeat(particles.offsets[:-1], particles.counts)
+    words = _mix(words + (position.astype(np.uint64) + np.uint64(1)) * GOLDEN)
+    total = np.zeros(len(words) + 1, dtype=np.uint64)
+    np.cumsum(words, out=total[1:])
+    offsets = counts_to_offsets(particles.counts)
+    return _mix(total[offsets[1:]] - total[offsets[:-1]])
+
+
+def _mix(words: np.ndarray) -> np.ndarray:
+    """Finaliser of SplitMix64 (Steele, Lea, Flood, OOPSLA 2014)."""
+    words = (words ^ (words >> SHIFTS[0])) * MIX1
+    words = (words ^ (words >> SHIFTS[1])) * MIX2
+    return words ^ (words >> SHIFTS[2])

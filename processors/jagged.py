@@ -1,0 +1,146 @@
+"""Flat columns of jagged collections, one array per field beside the counts per event."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import awkward as ak
+import numpy as np
+
+__all__ = [
+    "Flat",
+    "counts_to_offsets",
+    "delta_phi",
+    "event_index",
+    "flatten",
+    "local_index",
+    "pairs",
+    "unflatten",
+    "wrap_phi",
+]
+
+TWO_PI = np.float32(2.0 * np.pi)
+
+
+@dataclass(frozen=True)
+class Flat:
+    """A collection with its events laid end to end.
+
+    Attributes:
+        counts: Objects per event, ``(n_events,)`` int64.
+        columns: Arrays ``(n,)`` by field name, ``n = counts.sum()``.
+    """
+
+    counts: np.ndarray
+    columns: Mapping[str, np.ndarray]
+
+    def __len__(self) -> int:
+        """Objects in all events."""
+        return int(self.counts.sum())
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        """One column, ``(n,)``."""
+        return self.columns[name]
+
+    @property
+    def offsets(self) -> np.ndarray:
+        """Position of each event's first object, ``(n_events + 1,)``."""
+        return counts_to_offsets(self.counts)
+
+    @property
+    def event(self) -> np.ndarray:
+        """Event of each object, ``(n,)``."""
+        return event_index(self.counts)
+
+    def select(self, keep: np.ndarray) -> Flat:
+        """The objects where ``keep`` ``(n,)`` is true, events kept even when they become empty."""
+        counts = np.bincount(self.event[keep], minlength=len(self.counts))
+        return Flat(counts, {name: values[keep] for name, values in self.columns.items()})
+
+
+def counts_to_offsets(counts: np.ndarray) -> np.ndarray:
+    """Cumulative counts with a leading zero, ``(n,)`` -> ``(n + 1,)`` int64."""
+    offsets = np.zeros(len(counts) + 1, dtype=np.int64)
+    np.cumsum(counts, out=offsets[1:])
+    return offsets
+
+
+def event_index(counts: np.ndarray) -> np.ndarray:
+    """Event of each object.
+
+    Example:
+        >>> event_index(np.array([2, 0, 1])).tolist()
+        [0, 0, 2]
+    """
+    return np.repeat(np.arange(len(counts)), counts)
+
+
+def local_index(counts: np.ndarray) -> np.ndarray:
+    """Position of each object inside its event.
+
+    Example:
+        >>> local_index(np.array([2, 0, 1])).tolist()
+        [0, 1, 0]
+    """
+    offsets = counts_to_offsets(counts)
+    return np.arange(offsets[-1]) - np.repeat(offsets[:-1], counts)
+
+
+def flatten(collection: Any, fields: Iterable[str]) -> Flat:
+    """Read ``fields`` of a NanoEvents collection into flat numpy arrays.
+
+    Arguments:
+        collection: Jagged record array, e.g. ``events.GenJet``.
+        fields: Names to read; each is read once.
+    """
+    columns = {}
+    counts = None
+    for name in fields:
+        values = collection[name]
+        if counts is None:
+            counts = np.asarray(ak.num(values, axis=1), dtype=np.int64)
+        columns[name] = np.ascontiguousarray(ak.to_numpy(ak.flatten(values, axis=1)))
+    if counts is None:
+        counts = np.asarray(ak.num(collection, axis=1), dtype=np.int64)
+    return Flat(counts, columns)
+
+
+def unflatten(values: np.ndarray, counts: np.ndarray) -> ak.Array:
+    """Jagged array of ``values`` ``(n,)`` split by ``counts``; nothing is copied."""
+    offsets = ak.index.Index64(counts_to_offsets(counts))
+    content = ak.contents.NumpyArray(np.ascontiguousarray(values))
+    return ak.Array(ak.contents.ListOffsetArray(offsets, content))
+
+
+def pairs(first: np.ndarray, second: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Flat positions of all pairs (a, b) of the same event, grouped by a.
+
+    Arguments:
+        first: Counts per event of collection a.
+        second: Counts per event of collection b.
+
+    Example:
+        >>> a, b = pairs(np.array([2, 1]), np.array([2, 1]))
+        >>> a.tolist(), b.tolist()
+        ([0, 0, 1, 1, 2], [0, 1, 0, 1, 2])
+    """
+    partners = np.repeat(second, first)
+    a = np.repeat(np.arange(len(partners)), partners)
+    start = np.repeat(counts_to_offsets(second)[:-1], first)
+    b = local_index(partners) + np.repeat(start, partners)
+    return a, b
+
+
+def wrap_phi(phi: np.ndarray) -> np.ndarray:
+    """Azimuth brought into [-pi, pi), same shape and type."""
+    wrapped = (phi + np.pi) % (2.0 * np.pi) - np.pi
+    return wrapped.astype(phi.dtype, copy=False)
+
+
+def delta_phi(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Difference ``first - second`` in [-pi, pi) for azimuths inside one turn of each other."""
+    difference = first - second
+    difference -= TWO_PI * np.round(difference / TWO_PI)
+    return difference
