@@ -1,0 +1,145 @@
+"""Monotone rational-quadratic splines in plain torch.
+
+References: Neural Spline Flows (Durkan et al., 2019), arXiv:1906.04032; the parametrisation is that
+of nflows' ``unconstrained_rational_quadratic_spline`` (K widths, K heights, K − 1 slopes, linear
+tails of slope one), evaluated without scatter so that every element takes the same path.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad, softmax, softplus
+
+__all__ = [
+    "MIN_DERIVATIVE",
+    "MIN_SIZE",
+    "Segment",
+    "segment_forward",
+    "segment_inverse",
+    "spline_forward",
+    "spline_inverse",
+]
+
+MIN_SIZE = 1e-3
+"""Least width or height of a bin, as a fraction of the box (nflows' default)."""
+MIN_DERIVATIVE = 1e-3
+"""Least slope at a knot (nflows' default)."""
+PARAMETER_LIMIT = 25.0
+"""Raw parameters are taken within ± this: exponentials stay finite without a row maximum."""
+
+
+class Segment(NamedTuple):
+    """One bin per element: left knot, size, slopes at both knots. All of one shape."""
+
+    x: Tensor
+    width: Tensor
+    y: Tensor
+    height: Tensor
+    left: Tensor
+    right: Tensor
+
+
+def segment_forward(x: Tensor, s: Segment) -> tuple[Tensor, Tensor]:
+    """Value and log-slope inside a bin, equations 4 and 5 of arXiv:1906.04032."""
+    delta = s.height / s.width
+    theta = (x - s.x) / s.width
+    mixed = theta * (1 - theta)
+    denominator = delta + (s.left + s.right - 2 * delta) * mixed
+    y = s.y + s.height * (delta * theta.square() + s.left * mixed) / denominator
+    slope = s.right * theta.square() + 2 * delta * mixed + s.left * (1 - theta).square()
+    return y, torch.log(delta.square() * slope / denominator.square())
+
+
+def segment_inverse(y: Tensor, s: Segment) -> Tensor:
+    """Solve the quadratic of a bin for its root between 0 and 1, equations 6 to 8.
+
+    The discriminant is never negative in exact arithmetic; rounding is cut at zero.
+    """
+    delta = s.height / s.width
+    rise = y - s.y
+    bend = s.left + s.right - 2 * delta
+    a = s.height * (delta - s.left) + rise * bend
+    b = s.height * s.left - rise * bend
+    c = -delta * rise
+    root = torch.sqrt(torch.clamp(b.square() - 4 * a * c, min=0.0))
+    denominator = -b - root
+    safe = torch.where(denominator == 0, torch.ones_like(denominator), denominator)
+    theta = torch.where(denominator == 0, torch.zeros_like(c), 2 * c / safe)
+    return s.x + s.width * torch.clamp(theta, 0.0, 1.0)
+
+
+def _knots(raw: Tensor, bound: float) -> Tensor:
+    bins = raw.shape[-1]
+    size = MIN_SIZE + (1 - MIN_SIZE * bins) * softmax(raw, -1)
+    inner = 2 * bound * torch.cumsum(size, -1)[..., :-1] - bound
+    return pad(pad(inner, (1, 0), value=-bound), (0, 1), value=bound)
+
+
+def _pick(table: Tensor, position: Tensor) -> Tensor:
+    return table.gather(-1, position[..., None])[..., 0]
+
+
+def _segment(
+    value: Tensor, parameters: Tensor, bins: int, bound: float, *, inverse: bool
+) -> Segment:
+    raw = parameters.clamp(-PARAMETER_LIMIT, PARAMETER_LIMIT)
+    x, y = _knots(raw[..., :bins], bound), _knots(raw[..., bins : 2 * bins], bound)
+    slopes = pad(MIN_DERIVATIVE + softplus(raw[..., 2 * bins :]), (1, 1), value=1.0)
+    searched = y if inverse else x
+    position = (value[..., None] >= searched[..., 1:-1]).sum(-1)
+    x0, y0 = _pick(x, position), _pick(y, position)
+    return Segment(
+        x0,
+        _pick(x, position + 1) - x0,
+        y0,
+        _pick(y, position + 1) - y0,
+        _pick(slopes, position),
+        _pick(slopes, position + 1),
+    )
+
+
+def spline_forward(x: Tensor, parameters: Tensor, bins: int, bound: float) -> tuple[Tensor, Tensor]:
+    """Spline of every element with its own parameters; the identity outside the box.
+
+    Arguments:
+        x: Values ``(..., )``.
+        parameters: ``(..., 3 K − 1)``: raw widths, heights, inner slopes.
+        bins: Number of bins K.
+        bound: Half-width of the box.
+    Returns: values and log-slopes, both ``(..., )``.
+
+    Example:
+        >>> x, p = torch.linspace(-6, 6, 7), torch.randn(7, 23)
+        >>> y, _ = spline_forward(x, p, 8, 4.0)
+        >>> torch.allclose(spline_inverse(y, p, 8, 4.0), x, atol=1e-4), bool(y[0] == x[0])
+        (True, True)
+    """
+    _need_size(parameters, bins)
+    inside = (x >= -bound) & (x <= bound)
+    y, slope = segment_forward(
+        x.clamp(-bound, bound),
+        _segment(x.clamp(-bound, bound), parameters, bins, bound, inverse=False),
+    )
+    return torch.where(inside, y, x), torch.where(inside, slope, torch.zeros_like(slope))
+
+
+def spline_inverse(y: Tensor, parameters: Tensor, bins: int, bound: float) -> Tensor:
+    """Invert :func:`spline_forward`, same shapes."""
+    _need_size(parameters, bins)
+    inside = (y >= -bound) & (y <= bound)
+    bounded = y.clamp(-bound, bound)
+    x = segment_inverse(bounded, _segment(bounded, parameters, bins, bound, inverse=True))
+    return torch.where(inside, x, y)
+
+
+def _need_size(parameters: Tensor, bins: int) -> None:
+    if parameters.shape[-1] != 3 * bins - 1 or bins * MIN_SIZE >= 1:
+        msg = (
+            f"spline of {bins} bins got {parameters.shape[-1]} parameters per value, "
+            f"expected {3 * bins - 1}, with fewer than {math.ceil(1 / MIN_SIZE)} bins"
+        )
+        raise ValueError(msg)
