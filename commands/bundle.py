@@ -1,0 +1,96 @@
+"""Look into a bundle, or prove that it is whole."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from commands.console import complain, configure, results
+
+if TYPE_CHECKING:
+    from flows.bundle import Bundle
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str]) -> int:
+    """Inspect or verify a bundle; return 0, or 2 where it is damaged or missing."""
+    options = _parse(argv)
+    configure(options.verbose)
+    if options.action == "import":
+        complain(
+            "bundle import is not supported yet; a bundle is written by `train`, "
+            "or from Python with flows.bundle.Bundle.save"
+        )
+        return 2
+    from flows.bundle import Bundle
+
+    try:
+        bundle = Bundle.load(options.path, digest=options.digest)
+    except (ValueError, OSError) as error:
+        complain(error, verbose=options.verbose)
+        return 2
+    if options.action == "verify":
+        results().print(f"{options.path} is whole: digest {bundle.digest}")
+    elif options.json:
+        results().print_json(json.dumps(bundle.card.to_dict()))
+    else:
+        _inspect(bundle, options.path)
+    return 0
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="run_processor.py bundle", description=__doc__)
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    for name, summary in (
+        ("inspect", "print what the card of a bundle says"),
+        ("verify", "check digests, version and shapes"),
+        ("import", "convert a foreign model (not supported yet)"),
+    ):
+        action = actions.add_parser(name, help=summary, description=summary)
+        action.add_argument("path", type=Path, metavar="PATH", help="folder or zip")
+        action.add_argument("--digest", metavar="SHA256", help="digest that the bundle must have")
+        action.add_argument("-v", "--verbose", action="store_true", help="show tracebacks")
+        if name == "inspect":
+            action.add_argument("--json", action="store_true", help="print the whole card as JSON")
+        else:
+            action.set_defaults(json=False)
+    return parser.parse_args(argv)
+
+
+def _inspect(bundle: Bundle, path: Path) -> None:
+    """Print the card of a bundle: provenance, columns, training ranges."""
+    card, console = bundle.card, results()
+    table = Table(box=None, show_header=False)
+    sizes = [tensor.numel() for tensor in bundle.tensors.values()]
+    rows = {
+        "bundle": str(path),
+        "model": f"{card.name} ({card.kind}), {sum(sizes):,} parameters",
+        "digest": bundle.digest,
+        "era": card.era,
+        "source": card.source,
+        "seed system": card.seed_system,
+        **{name: json.dumps(value) for name, value in card.provenance.items()},
+    }
+    for name, value in rows.items():
+        table.add_row(Text(name), Text(value))
+    console.print(table)
+    columns = Table(box=box.SIMPLE_HEAD)
+    for name in ("column", "kind", "unit", "training range"):
+        columns.add_column(name)
+    for condition in card.layout.conditions:
+        known = card.ranges.get(condition.name)
+        span = f"{known.low:.4g} to {known.high:.4g}" if known else "-"
+        columns.add_row(condition.name, "condition", condition.unit, span)
+    for category in card.layout.categories:
+        columns.add_row(category.name, "category", "", f"{len(category.values)} values")
+    for target in card.layout.targets:
+        columns.add_row(target.name, "target", target.unit, "")
+    console.print(columns)

@@ -1,0 +1,36 @@
+"""How the command line speaks: results on standard output, complaints on standard error."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import traceback
+import warnings
+
+from rich.console import Console
+
+__all__ = ["complain", "configure", "results"]
+
+WIDTH = 140  # columns where standard output is no terminal; chosen
+
+
+def results() -> Console:
+    """Console for results."""
+    console = Console(markup=False, highlight=False)
+    return console if console.is_terminal else Console(markup=False, highlight=False, width=WIDTH)
+
+
+def configure(verbose: bool) -> None:
+    """Set up logging and silence what coffea repeats for every chunk."""
+    level = logging.INFO if verbose else logging.WARNING
+    logging.basicConfig(level=level, stream=sys.stderr, format="%(levelname)s %(message)s")
+    if not verbose:
+        module = r"coffea\.nanoevents\.schemas\.nanoaod"
+        warnings.filterwarnings("ignore", category=RuntimeWarning, module=module)
+
+
+def complain(error: BaseException | str, *, verbose: bool = False) -> None:
+    """Print one message; the traceback only where it was asked for."""
+    if verbose and isinstance(error, BaseException):
+        traceback.print_exception(error)
+    print(f"flashbrew: {error}", file=sys.stderr)

@@ -1,0 +1,140 @@
+"""What happens before the first chunk: options become a processor, a plan and settings."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from executors.errors import ConfigurationError, first_line
+from executors.settings import ExecutorSettings
+
+if TYPE_CHECKING:
+    from coffea.processor import ProcessorABC
+
+    from executors.fileset import FileEntry
+    from executors.plan import Plan
+
+__all__ = ["Preparation", "build_processor", "prepare", "processor_options"]
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """Everything a run needs; nothing has been written yet."""
+
+    processor: ProcessorABC
+    plan: Plan
+    settings: ExecutorSettings
+
+
+def prepare(options: argparse.Namespace) -> Preparation:
+    """Check the options, build the processor, open the files.
+
+    Raises: ValueError or OSError with one message for the user.
+    """
+    _refuse_unsupported(options)
+    settings = ExecutorSettings(options.executor, options.workers, None, options.scheduler)
+    for name, value in settings.environment().items():
+        os.environ.setdefault(name, value)  # before the first import of a numerical library
+    # these take seconds to import: only after the cheap checks, and under the limits above
+    from executors.execution import check_travels
+    from executors.loading import load_class
+    from executors.plan import Limits, plan_fileset
+    from processors import BUILTIN
+
+    kind = load_class(options.processor, BUILTIN)
+    processor = build_processor(kind, processor_options(options))
+    check_travels(processor, settings)
+    plan = plan_fileset(
+        _entries(options, kind),
+        chunk_size=options.chunksize,
+        limits=Limits(options.max_files, options.max_chunks),
+        test=options.test,
+    )
+    return Preparation(processor, plan, settings)
+
+
+def build_processor(kind: type[Any], options: Mapping[str, Any]) -> ProcessorABC:
+    """Build a processor from the options it gets, see `processor_options`.
+
+    A class without ``from_options`` is called without arguments.
+
+    Raises: ValueError where the processor refuses them.
+    """
+    from_options = getattr(kind, "from_options", None)
+    try:
+        processor: ProcessorABC = kind() if from_options is None else from_options(options)
+    except TypeError as error:
+        msg = (
+            f"{kind.__name__} cannot be built ({first_line(error)}); it needs a class method "
+            "from_options(options), or a constructor without arguments"
+        )
+        raise ConfigurationError(msg) from error
+    return processor
+
+
+def processor_options(options: argparse.Namespace) -> dict[str, Any]:
+    """The part of the command line that a processor sees."""
+    return {
+        "output": Path(options.output).expanduser().absolute() if options.output else None,
+        "bundles": [Path(path) for path in options.bundle],
+        "bundle_digests": list(options.bundle_digest),
+        "config": _read_config(options.config),
+        "device": options.device,
+        "seed": options.seed,
+        "format": options.format,
+        "oversample": options.oversample,
+    }
+
+
+def _read_config(path: str | None) -> dict[str, Any]:
+    """Read the YAML configuration of a processor."""
+    if path is None:
+        return {}
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        msg = f"configuration {path} cannot be read: {error.strerror or error}"
+        raise ConfigurationError(msg) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        msg = f"configuration {path} is not YAML: {' '.join(str(error).split())}"
+        raise ConfigurationError(msg) from error
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        msg = f"configuration {path} must be a mapping of keys to values"
+        raise ConfigurationError(msg)
+    return content
+
+
+def _entries(options: argparse.Namespace, kind: type[Any]) -> list[FileEntry]:
+    """Files to process: those named, else those that the processor ships."""
+    from executors.fileset import from_inputs
+    from executors.fileset_json import read_fileset
+
+    if options.fileset:
+        return read_fileset(options.fileset)
+    shipped = getattr(kind, "default_inputs", list)
+    inputs = options.inputs or [str(path) for path in shipped()]
+    if not inputs:
+        msg = f"{options.processor} ships no sample: name INPUT files or a --fileset"
+        raise ConfigurationError(msg)
+    return from_inputs(inputs)
+
+
+def _refuse_unsupported(options: argparse.Namespace) -> None:
+    """Say what this version cannot do, and what is wrong beyond argparse."""
+    if options.resume:
+        msg = "--resume is not supported yet; run again without it"
+    elif options.merge != "none":
+        msg = f"--merge {options.merge} is not supported yet; use --merge none"
+    elif not 0.0 <= options.max_failed_fraction <= 1.0:
+        msg = f"--max-failed-fraction must lie in [0, 1], found {options.max_failed_fraction}"
+    else:
+        return
+    raise ConfigurationError(msg)

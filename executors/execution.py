@@ -1,0 +1,147 @@
+"""A plan carried out: coffea's Runner over the plan's chunks, one record for each."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from coffea.nanoevents import NanoAODSchema
+from coffea.processor import ProcessorABC, Runner
+from coffea.processor.executor import ExecutorBase
+
+from executors.collect import Collector, Listener
+from executors.errors import ConfigurationError
+from executors.ledger import Ledger
+from executors.local import ProcessExecutor, SerialExecutor
+from executors.opening import TIMEOUT
+from executors.plan import Plan
+from executors.settings import ExecutorSettings
+from executors.task import Accumulator, Shipment
+
+__all__ = ["RunResult", "check_travels", "execute", "open_executor"]
+
+logger = logging.getLogger(__name__)
+Probe = Callable[[], str | None]
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run leaves behind.
+
+    ``accumulator`` holds the merged results of the done chunks, empty where there are none;
+    ``error`` what ended the run early, if anything did; ``seconds`` the wall time.
+    """
+
+    accumulator: Accumulator
+    ledger: Ledger
+    seconds: float
+    interrupted: bool = False
+    error: BaseException | None = None
+
+
+def execute(
+    plan: Plan,
+    processor: ProcessorABC,
+    settings: ExecutorSettings,
+    *,
+    listener: Listener | None = None,
+    probe: Probe | None = None,
+    ready: Callable[[], object] | None = None,
+) -> RunResult:
+    """Run a processor over every chunk of a plan.
+
+    Failed chunks are recorded, an interrupt (Ctrl-C) ends the run with what is there; every
+    planned chunk has a record afterwards. The processor's ``postprocess`` sees the merged result
+    and may change it in place.
+
+    Arguments:
+        plan: Chunks and their order.
+        processor: Returns ``{dataset: {"hists", "counters", "outputs"}}`` for a chunk; its
+            attribute ``schema``, where it has one, interprets the file (default NanoAODSchema).
+        settings: Where to run.
+        listener: Hears of each chunk as it ends.
+        probe: Called on every Dask worker before the first chunk; returns a complaint or None.
+        ready: Called once when the workers are there, before the first chunk.
+    Raises: ConfigurationError for what stops a run before its first chunk.
+    """
+    collector = Collector(plan.items, listener)
+    started = time.monotonic()
+    error: BaseException | None = None
+    if not plan.items and ready is not None:
+        ready()
+    if plan.items:
+        try:
+            with open_executor(settings, collector, probe=probe) as executor:
+                if ready is not None:
+                    ready()
+                _runner(executor, processor).run(plan.items, processor)
+        except ConfigurationError:
+            raise
+        except (KeyboardInterrupt, Exception) as stopped:
+            error = stopped
+    if collector.complete and not collector.accumulator:
+        error = None  # every chunk failed; postprocess() of an empty result may raise what it likes
+    ledger = Ledger(collector.close(error), plan.unknown)
+    return RunResult(
+        accumulator=collector.accumulator,
+        ledger=ledger,
+        seconds=time.monotonic() - started,
+        interrupted=isinstance(error, KeyboardInterrupt),
+        error=error,
+    )
+
+
+def check_travels(processor: ProcessorABC, settings: ExecutorSettings) -> None:
+    """Check that a processor can be sent to the workers.
+
+    Raises: ConfigurationError where it cannot.
+    """
+    if settings.kind != "iterative":
+        size = len(Shipment.of(processor).payload)
+        logger.debug("the processor travels as %d bytes", size)
+
+
+@contextmanager
+def open_executor(
+    settings: ExecutorSettings, collector: Collector, *, probe: Probe | None = None
+) -> Iterator[ExecutorBase]:
+    """Start what ``settings`` ask for, yield a coffea executor, shut it down in the end."""
+    if settings.kind == "iterative":
+        yield SerialExecutor(status=False, collector=collector)
+    elif settings.kind == "futures":
+        yield ProcessExecutor(
+            status=False,
+            workers=settings.processes,
+            collector=collector,
+            environment=settings.environment(),
+        )
+    else:
+        # distributed takes a second to import: only those who use it pay
+        from executors.cluster import ClusterExecutor, open_client
+
+        with open_client(settings) as client:
+            logger.info("Dask dashboard: %s", client.dashboard_link)
+            if probe is not None:
+                _ask_workers(client.run(probe))
+            yield ClusterExecutor(status=False, client=client, collector=collector)
+
+
+def _ask_workers(answers: dict[str, str | None]) -> None:
+    """Refuse to start where a worker complains."""
+    for worker, complaint in answers.items():
+        if complaint:
+            msg = f"worker {worker}: {complaint}"
+            raise ConfigurationError(msg)
+
+
+def _runner(executor: ExecutorBase, processor: ProcessorABC) -> Runner:
+    """Coffea's Runner, told to leave processor and retries to the executor."""
+    return Runner(
+        executor=executor,
+        schema=getattr(processor, "schema", NanoAODSchema),
+        processor_compression=None,
+        xrootdtimeout=int(TIMEOUT),
+    )

@@ -1,0 +1,127 @@
+"""Lock of an output directory: one run at a time, a dead run's lock is taken over."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+import threading
+import uuid
+from pathlib import Path
+from types import TracebackType
+
+from executors.errors import ConfigurationError
+
+__all__ = ["STALE", "OutputLock"]
+
+logger = logging.getLogger(__name__)
+
+NAME = ".flashbrew.lock"
+STALE = 60.0  # seconds without a heartbeat after which a lock counts as left behind
+BEAT = 10.0  # seconds between heartbeats; chosen, several fit into STALE
+
+
+class OutputLock:
+    """Context manager that holds a directory for this process.
+
+    The lock is a file with host and process id; its modification time is the heartbeat. Ages are
+    differences of modification times in the same directory, so clocks of hosts need not agree.
+
+    Arguments:
+        directory: Existing, writable directory.
+    Raises: ConfigurationError on entering, where another run holds the directory.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.path = directory / NAME
+        self._token = uuid.uuid4().hex
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._beat, daemon=True, name="output-lock")
+
+    def __enter__(self) -> OutputLock:
+        if not self._create():
+            self._take_over()
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+        if _read(self.path).get("token") == self._token:
+            self.path.unlink(missing_ok=True)
+
+    def _create(self) -> bool:
+        """Write the lock unless there is one."""
+        content = {"host": socket.gethostname(), "pid": os.getpid(), "token": self._token}
+        try:
+            with self.path.open("x", encoding="utf-8") as file:
+                json.dump(content, file)
+        except FileExistsError:
+            return False
+        return True
+
+    def _take_over(self) -> None:
+        """Replace a lock without heartbeat; refuse one that is alive."""
+        held = _read(self.path)
+        age = self._age()
+        if age is not None and age < STALE:
+            msg = (
+                f"output directory {self.path.parent} is in use by process {held.get('pid')} on "
+                f"{held.get('host')} (sign of life {age:.0f} s ago); choose another --output, or "
+                f"try again {STALE:.0f} s after that run has ended"
+            )
+            raise ConfigurationError(msg)
+        logger.warning(
+            "taking over %s from process %s on %s, silent for more than %.0f s",
+            self.path.parent, held.get("pid"), held.get("host"), STALE,
+        )  # fmt: skip
+        aside = self.path.with_name(f"{NAME}.stale-{self._token}")
+        try:
+            os.rename(self.path, aside)
+        except FileNotFoundError:
+            pass
+        else:
+            if _read(aside).get("token") != held.get("token"):  # another run was faster
+                os.rename(aside, self.path)
+            aside.unlink(missing_ok=True)
+        if not self._create():
+            msg = (
+                f"output directory {self.path.parent} was taken by another run just now; "
+                "choose another --output"
+            )
+            raise ConfigurationError(msg)
+
+    def _age(self) -> float | None:
+        """Seconds since the last heartbeat by the clock of the file system, None without a lock."""
+        probe = self.path.with_name(f"{NAME}.{self._token}")
+        try:
+            beat = self.path.stat().st_mtime
+            probe.touch()
+            return probe.stat().st_mtime - beat
+        except FileNotFoundError:
+            return None
+        finally:
+            probe.unlink(missing_ok=True)
+
+    def _beat(self) -> None:
+        """Show that this run is alive until it ends."""
+        while not self._stop.wait(BEAT):
+            try:
+                os.utime(self.path)
+            except OSError as error:
+                logger.warning("the lock %s cannot be renewed: %s", self.path, error)
+
+
+def _read(path: Path) -> dict[str, object]:
+    """Content of a lock, empty where it is gone or damaged."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}

@@ -1,0 +1,96 @@
+"""What one input file holds, or one sentence that says why nobody can tell."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import uproot
+
+from executors.errors import first_line, root_cause
+from executors.fileset import FileEntry, is_remote
+
+__all__ = ["FileFacts", "UnreadableFileError", "inspect_file"]
+
+TIMEOUT = 60.0  # seconds to wait for a remote file; coffea's Runner waits as long
+_TREE_CLASSES = ("TTree", "TNtuple", "TNtupleD", "TChain")
+_NTUPLE_CLASSES = ("ROOT::RNTuple", "ROOT::Experimental::RNTuple")
+
+
+@dataclass(frozen=True)
+class FileFacts:
+    """What the plan needs to know of a file: entries of the tree, the file's UUID, its storage."""
+
+    num_entries: int
+    uuid: UUID
+    rntuple: bool
+
+
+class UnreadableFileError(ValueError):
+    """A file cannot be planned; the message goes on where the file's name ends."""
+
+
+def inspect_file(entry: FileEntry, *, timeout: float = TIMEOUT) -> FileFacts:
+    """Open a file and look at its tree.
+
+    Raises: UnreadableFileError for whatever goes wrong, with the first cause attached.
+    """
+    if not is_remote(entry.file):
+        _check_local(Path(entry.file))
+    try:
+        with uproot.open({entry.file: None}, timeout=timeout) as file:
+            _check_whole(file)
+            return _facts(file, entry.tree)
+    except UnreadableFileError:
+        raise
+    except Exception as error:
+        raise UnreadableFileError(_sentence(entry, error)) from error
+
+
+def _check_local(path: Path) -> None:
+    """Name what can be known without uproot."""
+    if not path.exists():
+        msg = "does not exist; check the name"
+    elif not path.is_file():
+        msg = "is not a file"
+    elif not os.access(path, os.R_OK):
+        msg = "may not be read by this user; check its permissions"
+    elif path.stat().st_size == 0:
+        msg = "is empty (0 bytes); copy it again"
+    else:
+        return
+    raise UnreadableFileError(msg)
+
+
+def _check_whole(file: Any) -> None:
+    """Compare the length that the header promises with the bytes that are there."""
+    promised, present = file.file.fEND, file.file.source.num_bytes
+    if present is not None and present < promised:
+        msg = f"is cut short: {present:,} of {promised:,} bytes are there; copy it again"
+        raise UnreadableFileError(msg)
+
+
+def _facts(file: Any, name: str) -> FileFacts:
+    """Read entries, UUID and storage of the tree ``name``."""
+    classes: dict[str, str] = file.classnames(cycle=False)
+    if classes.get(name) not in _TREE_CLASSES + _NTUPLE_CLASSES:
+        there = [key for key, kind in classes.items() if kind in _TREE_CLASSES + _NTUPLE_CLASSES]
+        holds = f"trees there: {', '.join(sorted(there))}" if there else "it holds no tree at all"
+        msg = f"has no tree {name!r}; {holds}; a fileset names the tree of each file"
+        raise UnreadableFileError(msg)
+    uuid = UUID(bytes=file.file.fUUID)
+    return FileFacts(int(file[name].num_entries), uuid, classes[name] in _NTUPLE_CLASSES)
+
+
+def _sentence(entry: FileEntry, error: Exception) -> str:
+    """Say in one sentence why a file could not be opened."""
+    cause = root_cause(error)
+    said = first_line(cause)
+    if "not a ROOT file" in str(error):
+        return f"is not a ROOT file ({said.removeprefix('not a ROOT file: ')})"
+    if isinstance(error, OSError):
+        return f"could not be opened ({type(cause).__name__}: {said})"
+    return f"is damaged: its tree {entry.tree!r} cannot be read ({type(cause).__name__}: {said})"

@@ -1,0 +1,253 @@
+"""Plan of a run: exact chunks of every file that opens, a reason for every file that does not."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from coffea.processor.executor import WorkItem
+
+from executors.errors import ConfigurationError
+from executors.fileset import FileEntry
+from executors.ledger import UnknownFile
+from executors.opening import FileFacts, UnreadableFileError, inspect_file
+
+__all__ = ["Limits", "Plan", "automatic_chunk_size", "plan_fileset", "split"]
+
+OPENERS = 8  # files opened at once; chosen: opening waits for storage, not for this process
+MAX_CHUNK, MIN_CHUNK, AIM = (
+    100_000,
+    500,
+    32,
+)  # events, events, chunks; 100k as in coffea, rest chosen
+TEST_CHUNK, TEST_CHUNKS = 1_000, 2  # chosen: a test run takes seconds
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much of each dataset to plan; None means all of it.
+
+    Raises: ConfigurationError for a limit below one.
+    """
+
+    max_files: int | None = None
+    max_chunks: int | None = None
+
+    def __post_init__(self) -> None:
+        for option, value in (("--max-files", self.max_files), ("--max-chunks", self.max_chunks)):
+            if value is not None and value < 1:
+                msg = f"{option} must be at least 1, found {value}"
+                raise ConfigurationError(msg)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Chunks in the order in which their results will be merged.
+
+    ``fileset_hash`` is the sha256 of what will be read (dataset, UUID, tree, entry ranges), never
+    of paths: a copied or renamed file keeps it.
+    """
+
+    items: list[WorkItem]
+    unknown: tuple[UnknownFile, ...]
+    chunk_size: int
+    fileset_hash: str
+    files: dict[str, int]
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def events(self) -> int:
+        """Number of planned events."""
+        return sum(len(item) for item in self.items)
+
+    @property
+    def datasets(self) -> list[str]:
+        """Names of all datasets, those without a readable file included."""
+        return list(self.files)
+
+
+def plan_fileset(
+    entries: Sequence[FileEntry],
+    *,
+    chunk_size: int | None = None,
+    limits: Limits | None = None,
+    test: bool = False,
+    inspect: Callable[[FileEntry], FileFacts] = inspect_file,
+) -> Plan:
+    """Open every file and cut its entries into chunks.
+
+    Arguments:
+        entries: Files in order; the plan keeps it.
+        chunk_size: Events per chunk, exactly (only the last chunk of a range is shorter);
+            None chooses one from the fileset alone, see `automatic_chunk_size`.
+        limits: Files and chunks per dataset.
+        test: One file and two chunks of at most 1,000 events per dataset.
+        inspect: Looks into a file; raises UnreadableFileError.
+    Raises: ConfigurationError for a chunk size below one or an empty fileset.
+    """
+    limits = limits or Limits()
+    if chunk_size is not None and chunk_size < 1:
+        msg = f"--chunksize must be at least 1 event, found {chunk_size}"
+        raise ConfigurationError(msg)
+    if not entries:
+        msg = "the fileset names no file"
+        raise ConfigurationError(msg)
+    if test:
+        limits = Limits(limits.max_files or 1, limits.max_chunks or TEST_CHUNKS)
+        chunk_size = chunk_size or TEST_CHUNK
+    entries = _first_files(entries, limits.max_files)
+    readable, unknown, notes = _inspect_all(entries, inspect)
+    ranges = [(entry, facts, _ranges(entry, facts)) for entry, facts in readable]
+    total = sum(stop - start for _, _, parts in ranges for start, stop in parts)
+    chunk_size = chunk_size or automatic_chunk_size(total)
+    files = dict.fromkeys(entry.dataset for entry in entries)
+    return Plan(
+        items=list(_items(ranges, chunk_size, limits.max_chunks)),
+        unknown=tuple(unknown),
+        chunk_size=chunk_size,
+        fileset_hash=_hash(ranges, unknown),
+        files={name: sum(entry.dataset == name for entry in entries) for name in files},
+        notes=tuple(notes),
+    )
+
+
+def automatic_chunk_size(events: int) -> int:
+    """Events per chunk where nobody asked: about 32 chunks, of 500 to 100,000 events.
+
+    It depends on the fileset alone, so the same command plans the same chunks on any machine.
+
+    Example:
+        >>> automatic_chunk_size(2_000), automatic_chunk_size(64_000), automatic_chunk_size(10**9)
+        (500, 2000, 100000)
+    """
+    return min(max(-(-events // AIM), MIN_CHUNK), MAX_CHUNK)
+
+
+def split(start: int, stop: int, size: int) -> Iterator[tuple[int, int]]:
+    """Cut ``[start, stop)`` into ranges of exactly ``size`` and a rest; an empty range stays one.
+
+    Example:
+        >>> list(split(0, 250, 100)), list(split(0, 0, 100))
+        ([(0, 100), (100, 200), (200, 250)], [(0, 0)])
+    """
+    if start == stop:
+        yield start, stop
+    for low in range(start, stop, size):
+        yield low, min(low + size, stop)
+
+
+def _first_files(entries: Sequence[FileEntry], limit: int | None) -> list[FileEntry]:
+    """Keep the first ``limit`` files of each dataset."""
+    kept: list[FileEntry] = []
+    count: dict[str, int] = {}
+    for entry in entries:
+        count[entry.dataset] = count.get(entry.dataset, 0) + 1
+        if limit is None or count[entry.dataset] <= limit:
+            kept.append(entry)
+    return kept
+
+
+def _inspect_all(
+    entries: Sequence[FileEntry], inspect: Callable[[FileEntry], FileFacts]
+) -> tuple[list[tuple[FileEntry, FileFacts]], list[UnknownFile], list[str]]:
+    """Look into every file, several at a time; keep the order."""
+
+    def look(entry: FileEntry) -> FileFacts | UnreadableFileError:
+        try:
+            facts = inspect(entry)
+            _check_promises(entry, facts)
+        except UnreadableFileError as error:
+            return error
+        return facts
+
+    with ThreadPoolExecutor(min(OPENERS, len(entries))) as pool:
+        results = list(pool.map(look, entries))
+    readable: list[tuple[FileEntry, FileFacts]] = []
+    unknown: list[UnknownFile] = []
+    first: dict[tuple[str, Any], FileEntry] = {}
+    notes: list[str] = []
+    for entry, result in zip(entries, results, strict=True):
+        if isinstance(result, FileFacts):
+            twin = first.setdefault((entry.dataset, result.uuid), entry)
+            if twin is not entry:
+                result = UnreadableFileError(
+                    f"has the same UUID as {twin.file} ({result.uuid}): its events would "
+                    "count twice; name one of them, or put them into two datasets"
+                )
+        if isinstance(result, UnreadableFileError):
+            reason = f"{entry.file} {result}"
+            unknown.append(
+                UnknownFile(entry.dataset, entry.file, entry.tree, reason, entry.num_entries)
+            )
+            continue
+        if result.rntuple:
+            notes.append(
+                f"{entry.file} stores {entry.tree!r} as an RNTuple: read in full, but much slower "
+                "than a TTree in this version of coffea"
+            )
+        readable.append((entry, result))
+    return readable, unknown, notes
+
+
+def _check_promises(entry: FileEntry, facts: FileFacts) -> None:
+    """Hold what the fileset says of a file against the file."""
+    if entry.uuid is not None and entry.uuid != facts.uuid:
+        msg = f"has UUID {facts.uuid}, the fileset says {entry.uuid}; preprocess the fileset again"
+    elif entry.num_entries is not None and entry.num_entries != facts.num_entries:
+        msg = (
+            f"has {facts.num_entries:,} entries in {entry.tree!r}, the fileset says "
+            f"{entry.num_entries:,}; preprocess the fileset again"
+        )
+    elif entry.steps and entry.steps[-1][1] > facts.num_entries:
+        msg = (
+            f"has {facts.num_entries:,} entries in {entry.tree!r}, a step of the fileset ends at "
+            f"{entry.steps[-1][1]:,}; preprocess the fileset again"
+        )
+    else:
+        return
+    raise UnreadableFileError(msg)
+
+
+def _ranges(entry: FileEntry, facts: FileFacts) -> tuple[tuple[int, int], ...]:
+    """Entry ranges to read: the fileset's steps, else the whole tree."""
+    return ((0, facts.num_entries),) if entry.steps is None else entry.steps
+
+
+def _items(
+    ranges: Iterable[tuple[FileEntry, FileFacts, tuple[tuple[int, int], ...]]],
+    chunk_size: int,
+    max_chunks: int | None,
+) -> Iterator[WorkItem]:
+    """Cut all ranges, at most ``max_chunks`` per dataset."""
+    count: dict[str, int] = {}
+    for entry, facts, parts in ranges:
+        for start, stop in (chunk for part in parts for chunk in split(*part, chunk_size)):
+            count[entry.dataset] = count.get(entry.dataset, 0) + 1
+            if max_chunks is not None and count[entry.dataset] > max_chunks:
+                break
+            yield WorkItem(
+                entry.dataset,
+                entry.file,
+                entry.tree,
+                start,
+                stop,
+                facts.uuid.bytes,
+                dict(entry.metadata),
+                entry.preload,
+            )
+
+
+def _hash(
+    ranges: Iterable[tuple[FileEntry, FileFacts, tuple[tuple[int, int], ...]]],
+    unknown: Iterable[UnknownFile],
+) -> str:
+    """Digest of what a fileset holds, whatever its files are called."""
+    content = {
+        "files": sorted([e.dataset, str(f.uuid), e.tree, *map(list, p)] for e, f, p in ranges),
+        "unknown": sorted([file.dataset, file.tree] for file in unknown),
+    }
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

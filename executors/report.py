@@ -1,0 +1,299 @@
+"""Report of a run: everything accounted for, in one JSON file that a schema describes."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import math
+import numbers
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from executors.errors import ConfigurationError, first_line
+from executors.execution import RunResult
+from executors.ledger import ChunkRecord, Ledger
+from executors.output import relative_output, write_atomically
+from executors.plan import Plan
+from executors.settings import ExecutorSettings
+
+__all__ = [
+    "NAME",
+    "SCHEMA",
+    "RunDescription",
+    "build_report",
+    "exit_status",
+    "read_report",
+    "restore_accumulator",
+    "write_report",
+]
+
+NAME = "report.json"
+SCHEMA = Path(__file__).with_name("report.schema.json")
+VERSION = 1
+_PACKAGES = (
+    "flashbrew",
+    "coffea",
+    "awkward",
+    "uproot",
+    "hist",
+    "numpy",
+    "torch",
+    "dask",
+    "distributed",
+)
+_EVENTS = ("events.read", "events.written")
+_WEIGHTS = ("sum_genweight.read", "sum_genweight.written", "sum_genweight.input")
+
+
+@dataclass(frozen=True)
+class RunDescription:
+    """What was asked for, as the report repeats it.
+
+    Arguments:
+        processor: Name on the command line and class.
+        arguments: The command line, by option.
+        output: Directory of the run.
+        seed: Seed of every random number.
+        max_failed_fraction: Fraction of failed chunks that is still exit status 3.
+        provenance: What the processor says of itself: ``configuration``, ``bundles``, ``notes``.
+        started: Start of the run.
+    """
+
+    processor: Mapping[str, str]
+    arguments: Mapping[str, Any]
+    output: Path
+    seed: int
+    max_failed_fraction: float = 1.0
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    started: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+
+def exit_status(result: RunResult, max_failed_fraction: float = 1.0) -> int:
+    """Exit status of a run: 0, 1, 3, 4 or 130, as the command line promises them."""
+    if result.interrupted:
+        return 130
+    if result.error is not None:
+        return 1
+    fraction = result.ledger.failed_fraction()
+    if not result.ledger.tally().chunks_done or fraction > max_failed_fraction:
+        return 4
+    return 3 if fraction else 0
+
+
+def build_report(
+    description: RunDescription,
+    plan: Plan,
+    settings: ExecutorSettings,
+    result: RunResult,
+    *,
+    validation: Mapping[str, Any] | None = None,
+    notes: Sequence[str] = (),
+    failed: bool = False,
+) -> dict[str, Any]:
+    """Put together the report; `report.schema.json` describes every key.
+
+    Arguments:
+        validation: Distances and whatever else the processor found in the merged result.
+        notes: Sentences for the reader.
+        failed: Whether something went wrong after the last chunk (exit status 1).
+    """
+    provenance = description.provenance
+    datasets = {
+        name: _dataset(
+            result.ledger.of(name),
+            result.accumulator.get(name, {}),
+            files=plan.files[name],
+            output=description.output,
+        )
+        for name in plan.datasets
+    }
+    report = {
+        "schema": VERSION,
+        "exit": {
+            "status": 1 if failed else exit_status(result, description.max_failed_fraction),
+            "interrupted": result.interrupted,
+            "error": f"{type(result.error).__name__}: {first_line(result.error)}"
+            if result.error is not None
+            else None,
+            "max_failed_fraction": description.max_failed_fraction,
+            "failed_fraction": result.ledger.failed_fraction(),
+        },
+        "processor": {
+            **description.processor,
+            "configuration": dict(provenance.get("configuration", {})),
+        },
+        "arguments": dict(description.arguments),
+        "seed": description.seed,
+        "bundles": list(provenance.get("bundles", [])),
+        "versions": versions(),
+        "executor": {
+            "kind": settings.kind,
+            "workers": None if settings.scheduler else settings.processes,
+            "threads_per_worker": settings.threads_per_worker,
+            "scheduler": settings.scheduler,
+            "hosts": sorted({record.host for record in result.ledger.records if record.host}),
+        },
+        "fileset": {"sha256": plan.fileset_hash, "chunk_size": plan.chunk_size},
+        "time": {
+            "started": description.started.isoformat(timespec="seconds"),
+            "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+            "seconds": result.seconds,
+            "events_per_second": result.ledger.tally().events_done / max(result.seconds, 1e-9),
+        },
+        "datasets": datasets,
+        "validation": validation,
+        "notes": [*plan.notes, *provenance.get("notes", []), *notes],
+    }
+    cleaned: dict[str, Any] = _plain(report)
+    return cleaned
+
+
+def write_report(path: Path, report: Mapping[str, Any]) -> None:
+    """Write a report as strict JSON, completely or not at all."""
+    write_atomically(path, json.dumps(report, indent=1, allow_nan=False) + "\n")
+
+
+def read_report(directory: Path) -> dict[str, Any]:
+    """Read the report of a run.
+
+    Raises: ConfigurationError where there is none, or it is not one.
+    """
+    path = directory / NAME if directory.is_dir() else directory
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        msg = f"no report at {path} ({error.strerror}); name the --output directory of a run"
+        raise ConfigurationError(msg) from error
+    except ValueError as error:
+        msg = f"{path} is damaged: {error}"
+        raise ConfigurationError(msg) from error
+    if not isinstance(report, dict) or report.get("schema") != VERSION:
+        msg = f"{path} is not a run report of version {VERSION}; run the processor again"
+        raise ConfigurationError(msg)
+    return report
+
+
+def restore_accumulator(
+    report: Mapping[str, Any], histograms: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """Rebuild the merged result of a run from its report and its histograms."""
+    restored: dict[str, Any] = {}
+    for name, data in report["datasets"].items():
+        if name not in histograms:
+            continue
+        counters = dict(data["counters"])
+        counters |= {f"events.{key}": data["events"][key] for key in ("read", "written")}
+        for section in ("sum_genweight", "seconds", "micro_batches"):
+            values = data[section].items()
+            counters |= {f"{section}.{key}": value for key, value in values if value is not None}
+        restored[name] = {
+            "hists": dict(histograms[name]),
+            "counters": counters,
+            "outputs": list(data["outputs"]),
+        }
+    return restored
+
+
+def versions() -> dict[str, str | None]:
+    """Versions of what made the result, None for what is not installed."""
+    found: dict[str, str | None] = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = None
+    return found
+
+
+def _dataset(
+    ledger: Ledger, content: Mapping[str, Any], *, files: int, output: Path
+) -> dict[str, Any]:
+    """Section of one dataset."""
+    tally = ledger.tally()
+    counters = {str(name): value for name, value in content.get("counters", {}).items()}
+    seconds = _below("seconds.", counters)
+    unknown_events = [file.events for file in ledger.unknown]
+    known = (*_EVENTS, *_WEIGHTS)
+    prefixes = ("seconds.", "micro_batches.")
+    return {
+        "files": {"planned": files, "unknown": tally.files_unknown},
+        "events": {
+            "planned": tally.events_planned,
+            "read": counters.get("events.read", tally.events_done),
+            "written": counters.get("events.written", 0),
+            "failed": tally.events_failed,
+            "unknown": None
+            if None in unknown_events
+            else sum(events or 0 for events in unknown_events),
+        },
+        "sum_genweight": {name.rpartition(".")[2]: counters.get(name) for name in _WEIGHTS},
+        "normalisation_complete": not ledger.unknown
+        and not any(record.start == 0 for record in ledger.failed),
+        "chunks": {
+            "planned": tally.chunks_planned,
+            "done": tally.chunks_done,
+            "retried": tally.chunks_retried,
+            "failed": tally.chunks_failed,
+        },
+        "failures": [_failure(record) for record in ledger.failed],
+        "unknown_files": [
+            {"file": file.file, "tree": file.tree, "reason": file.reason} for file in ledger.unknown
+        ],
+        "seconds": seconds,
+        "events_per_second": {
+            stage: tally.events_done / value for stage, value in seconds.items() if value > 0
+        },
+        "micro_batches": _below("micro_batches.", counters),
+        "counters": {
+            name: value
+            for name, value in sorted(counters.items())
+            if name not in known and not name.startswith(prefixes)
+        },
+        "outputs": sorted(relative_output(path, output) for path in content.get("outputs", [])),
+    }
+
+
+def _failure(record: ChunkRecord) -> dict[str, Any]:
+    """Description of one failed chunk."""
+    return {
+        "file": record.file,
+        "uuid": record.uuid,
+        "tree": record.tree,
+        "start": record.start,
+        "stop": record.stop,
+        "kind": record.failure,
+        "reason": record.reason,
+        "errors": [{"type": link.type, "message": link.message} for link in record.errors],
+        "attempts": record.attempts,
+        "host": record.host,
+    }
+
+
+def _below(prefix: str, counters: Mapping[str, Any]) -> dict[str, Any]:
+    """Counters whose name starts with ``prefix``, by the rest of the name."""
+    return {
+        name.removeprefix(prefix): value
+        for name, value in sorted(counters.items())
+        if name.startswith(prefix)
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Reduce a value to strict JSON: NumPy numbers unwrapped, what is not finite becomes null."""
+    if value is None or isinstance(value, bool | str):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, numbers.Integral):
+        return int(value)
+    if isinstance(value, numbers.Real):
+        return float(value) if math.isfinite(value) else None
+    if hasattr(value, "tolist"):
+        return _plain(value.tolist())
+    if isinstance(value, Sequence | set | frozenset):
+        return [_plain(item) for item in value]
+    return str(value)

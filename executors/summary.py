@@ -1,0 +1,114 @@
+"""Tables of a run for a terminal, drawn from its report alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+__all__ = ["complaints", "dataset_table", "distance_tables", "plan_table"]
+
+MAX_COMPLAINTS = 10  # distinct reasons spelt out; chosen, the report has all of them
+
+
+def dataset_table(report: Mapping[str, Any]) -> Table:
+    """One row per dataset: events, chunks, failures, speed, objects."""
+    table = Table(box=box.SIMPLE_HEAD, title=None)
+    table.add_column("dataset", overflow="fold")
+    for name in ("events", "written", "failed", "chunks", "failed", "unknown files", "events/s"):
+        table.add_column(name, justify="right")
+    table.add_column("objects", overflow="fold")
+    seconds = report["time"]["seconds"]
+    for name, data in report["datasets"].items():
+        events, chunks = data["events"], data["chunks"]
+        done = events["planned"] - events["failed"]
+        _row(
+            table,
+            name,
+            f"{events['planned']:,}",
+            f"{events['written']:,.0f}",
+            f"{events['failed']:,}",
+            f"{chunks['planned']:,}",
+            f"{chunks['failed']:,}",
+            f"{data['files']['unknown']:,}",
+            f"{done / seconds:,.0f}" if seconds else "-",
+            _objects(data["counters"]),
+        )
+    return table
+
+
+def distance_tables(report: Mapping[str, Any]) -> list[Table]:
+    """The rows of the validation's distances, one table per set of columns."""
+    rows = (report.get("validation") or {}).get("distances") or []
+    grouped: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        if isinstance(row, Mapping):
+            grouped.setdefault(tuple(row), []).append(row)
+    return [_table(columns, group) for columns, group in grouped.items()]
+
+
+def complaints(report: Mapping[str, Any]) -> list[str]:
+    """What went wrong, one sentence per distinct reason, the most frequent first."""
+    lines: list[str] = []
+    reasons: dict[str, list[str]] = {}
+    for data in report["datasets"].values():
+        lines += [f"not processed: {file['reason']}" for file in data["unknown_files"]]
+        for failure in data["failures"]:
+            place = f"{failure['file']} entries {failure['start']}-{failure['stop']}"
+            reasons.setdefault(failure["reason"], []).append(place)
+    for reason, places in sorted(reasons.items(), key=lambda item: -len(item[1])):
+        more = f" and {len(places) - 1} more" if len(places) > 1 else ""
+        chunks = "chunk" if len(places) == 1 else "chunks"
+        lines.append(f"{len(places)} {chunks} failed: {reason} [{places[0]}{more}]")
+    rest = len(lines) - MAX_COMPLAINTS
+    return lines if rest <= 0 else [*lines[:MAX_COMPLAINTS], f"and {rest} more: see report.json"]
+
+
+def plan_table(rows: Iterable[tuple[str, str, int, int]]) -> Table:
+    """Chunks of a plan: dataset, file, start, stop."""
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("dataset", overflow="fold")
+    table.add_column("file", overflow="fold")
+    table.add_column("start", justify="right")
+    table.add_column("stop", justify="right")
+    for dataset, file, start, stop in rows:
+        _row(table, dataset, file, f"{start:,}", f"{stop:,}")
+    return table
+
+
+def _objects(counters: Mapping[str, Any]) -> str:
+    """Counters ``objects.<collection>.in|out`` as text."""
+    pairs: dict[str, dict[str, float]] = {}
+    for name, value in counters.items():
+        parts = name.split(".")
+        if len(parts) == 3 and parts[0] == "objects":
+            pairs.setdefault(parts[1], {})[parts[2]] = value
+    return ", ".join(
+        f"{collection} " + " → ".join(f"{pair[key]:,.0f}" for key in ("in", "out") if key in pair)
+        for collection, pair in pairs.items()
+    )
+
+
+def _table(columns: tuple[str, ...], rows: Iterable[Mapping[str, Any]]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD)
+    for name in columns:
+        table.add_column(
+            name, justify="left" if name in ("dataset", "object", "variable") else "right"
+        )
+    for row in rows:
+        _row(table, *(_cell(row[name]) for name in columns))
+    return table
+
+
+def _row(table: Table, *cells: str) -> None:
+    """Add a row whose cells are shown as they are (a name may hold brackets)."""
+    table.add_row(*map(Text, cells))
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return "-" if value is None else str(value)
