@@ -1,1 +1,5 @@
-"""Parametric detector response."""
+"""Parametric detector: generator truth in, reconstructed NanoAOD collections out."""
+
+from samples.detector.assembly import simulate
+
+__all__ = ["simulate"]
