@@ -69,8 +69,9 @@ class ContextMade(MADE):  # type: ignore[misc]
 
 
 def _mask(layer: Any, degrees: Tensor, mask: Tensor) -> None:
-    layer.mask = mask.to(layer.weight.dtype)
-    layer.degrees = degrees
+    """Replace the mask; it follows from the specification, so it is not stored with the weights."""
+    layer.register_buffer("mask", mask.to(layer.weight.dtype), persistent=False)
+    layer.register_buffer("degrees", degrees, persistent=False)
 
 
 def mlp(inputs: int, hidden: tuple[int, ...], outputs: int) -> nn.Sequential:

@@ -200,7 +200,7 @@ def words(keys: Array, counters: Array, dims: int, attempt: Array) -> Array:
     first: Any = [counters[:, i : i + 1] | (block & 0) for i in range(3)]
     quartets: Any = philox((*first, last), (keys[:, 0:1], keys[:, 1:2]))
     stacked: Any = torch.stack(quartets, -1) if isinstance(keys, Tensor) else np.stack(quartets, -1)
-    picked: Array = stacked.reshape(len(keys), -1)[:, :dims]
+    picked: Array = stacked.reshape(len(keys), blocks * DIMENSIONS_PER_BLOCK)[:, :dims]
     return picked
 
 

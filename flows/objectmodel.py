@@ -1,0 +1,190 @@
+"""The networks of one simulated object, from conditions in physics units to its columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from flows.architectures import ConditionalFlow
+from flows.bundle import Bundle, BundleError
+from flows.categorical import CategoricalHead, CategoricalSampler, encode
+from flows.efficiency import Efficiency
+from flows.layout import ObjectLayout
+from flows.sampling import FlowSampler
+from flows.spec import ObjectSpec, SpecError
+
+__all__ = ["KIND", "Drawn", "ObjectModel", "ObjectSampler"]
+
+KIND = "object"
+
+
+class Drawn(NamedTuple):
+    """What one pass makes of ``n`` rows.
+
+    Attributes:
+        targets: float32 ``(n, T)`` in the targets' units.
+        codes: int64 ``(n, K)``, position among the declared values of every visible category.
+        outside: bool ``(n,)``, an image was left, so the row was clipped.
+        broken: bool ``(n,)``, a target is not finite.
+    """
+
+    targets: Tensor
+    codes: Tensor
+    outside: Tensor
+    broken: Tensor
+
+
+class ObjectModel(nn.Module):
+    """Efficiency, categorical head and flow behind one layout, with the pile-up profile.
+
+    Arguments:
+        layout: Columns with fitted transforms.
+        spec: Networks that fit the layout's widths.
+        profile: Pile-up rows ``(N, P)`` in the order of ``layout.pileup``; may be empty.
+    Raises: SpecError if the networks do not fit the layout.
+    """
+
+    def __init__(
+        self, layout: ObjectLayout, spec: ObjectSpec, profile: Tensor | None = None
+    ) -> None:
+        super().__init__()
+        _fits(layout, spec)
+        self.layout, self.spec = layout, spec
+        self.efficiency = Efficiency(spec.efficiency)
+        self.categories = None if spec.categories is None else CategoricalHead(spec.categories)
+        self.flow = None if spec.flow is None else ConditionalFlow(spec.flow)
+        empty = torch.zeros(0, len(layout.pileup))
+        self.register_buffer("pileup", empty if profile is None else profile)
+        self.pileup: Tensor
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Number of values of every discrete column, the hidden ones included."""
+        return tuple(len(c.values) for c in self.layout.discrete)
+
+    def given(self, conditions: Tensor) -> dict[str, Tensor]:
+        """Conditions ``(n, C)`` by name."""
+        columns = conditions.unbind(1)
+        return dict(zip(self.layout.condition_names, columns))
+
+    def features(self, conditions: Tensor) -> Tensor:
+        """Conditions ``(n, C)`` in physics units to float32 columns ``(n, F)`` for the networks."""
+        columns = []
+        for column, values in zip(self.layout.conditions, conditions.unbind(1)):
+            mapped = column.chain.forward(values).to(torch.float32)
+            columns.append(mapped[:, None] if mapped.ndim == 1 else mapped)
+        return torch.cat(columns, 1)
+
+    def to_physics(self, latent: Tensor, conditions: Tensor, codes: Tensor) -> Drawn:
+        """Undo the targets' transforms and put the spikes where their hidden category says so.
+
+        Arguments:
+            latent: ``(n, T)`` as the flow makes it.
+            conditions: ``(n, C)`` in physics units.
+            codes: ``(n, K + hidden)`` codes of all discrete columns.
+        """
+        given = self.given(conditions)
+        visible = len(self.layout.categories)
+        hidden = iter(range(visible, codes.shape[1]))
+        targets = torch.empty_like(latent)
+        outside = torch.zeros(len(latent), dtype=torch.bool, device=latent.device)
+        for t, column in enumerate(self.layout.targets):
+            values, left = column.chain.inverse(latent[:, t], given)
+            if column.spikes:
+                code = codes[:, next(hidden)]
+                places = torch.tensor(
+                    (0.0, *column.spikes), dtype=torch.float64, device=latent.device
+                )
+                values = torch.where(code > 0, places[code], values)
+                left = left & (code == 0)
+            targets[:, t] = values.to(torch.float32)
+            outside |= left
+        broken = ~torch.isfinite(targets).all(1)
+        return Drawn(targets, codes[:, :visible].contiguous(), outside, broken)
+
+    def to_tensors(self) -> dict[str, Tensor]:
+        """Weights by name, as a bundle stores them."""
+        return dict(self.state_dict())
+
+    @staticmethod
+    def from_bundle(bundle: Bundle, *, where: str = "bundle") -> ObjectModel:
+        """Build the networks of a bundle and load their weights.
+
+        Raises: BundleError if kind, specification, columns or shapes do not belong together.
+        """
+        card = bundle.card
+        if card.kind != KIND:
+            msg = f"{where}: expected a model of kind {KIND!r}, found {card.kind!r}; use another"
+            raise BundleError(msg)
+        try:
+            spec = ObjectSpec.from_dict(card.spec)
+            model = ObjectModel(card.layout, spec, bundle.tensors.get("pileup"))
+        except SpecError as error:
+            msg = f"{where}: {error}; the card does not describe a model, fetch the bundle again"
+            raise BundleError(msg) from error
+        _same_shapes(model.state_dict(), bundle.tensors, where)
+        model.load_state_dict(dict(bundle.tensors))
+        return model.eval()
+
+
+class ObjectSampler:
+    """Everything inference needs of an object's model, weights cut for speed.
+
+    Arguments:
+        model: Trained model, already on its device.
+    """
+
+    def __init__(self, model: ObjectModel) -> None:
+        self.model = model.eval()
+        self.head = None if model.categories is None else CategoricalSampler(model.categories)
+        self.flow = None if model.flow is None else FlowSampler(model.flow)
+
+    @torch.inference_mode()
+    def probability(self, conditions: Tensor) -> Tensor:
+        """p(reconstructed | conditions), float32 ``(n,)``."""
+        probability: Tensor = self.model.efficiency(self.model.features(conditions))
+        return probability
+
+    @torch.inference_mode()
+    def draw(self, conditions: Tensor, uniform: Tensor, normal: Tensor) -> Drawn:
+        """Make categories from uniforms ``(n, K + hidden)`` and targets from normals ``(n, T)``."""
+        context = self.model.features(conditions)
+        codes = torch.zeros(len(context), 0, dtype=torch.int64, device=context.device)
+        if self.head is not None:
+            codes = self.head(uniform, context)
+            context = torch.cat([context, encode(codes, self.model.sizes).float()], 1)
+        latent = normal if self.flow is None else self.flow(normal, context)
+        return self.model.to_physics(latent, conditions, codes)
+
+
+def _fits(layout: ObjectLayout, spec: ObjectSpec) -> None:
+    width = sum(c.chain.width for c in layout.conditions)
+    sizes = tuple(len(c.values) for c in layout.discrete)
+    expected = {
+        "efficiency inputs": (width, spec.efficiency.inputs),
+        "categories": (sizes or None, spec.categories and spec.categories.sizes),
+        "categories context": (sizes and width, spec.categories and spec.categories.context),
+        "flow features": (len(layout.targets) or None, spec.flow and spec.flow.features),
+        "flow context": (layout.targets and width + sum(sizes), spec.flow and spec.flow.context),
+    }
+    for name, (needed, found) in expected.items():
+        if (needed or None) != (found or None):
+            msg = f"{name}: the layout needs {needed}, the specification says {found}"
+            raise SpecError(msg)
+
+
+def _same_shapes(expected: Mapping[str, Tensor], found: Mapping[str, Tensor], where: str) -> None:
+    missing, unknown = sorted(expected.keys() - found), sorted(found.keys() - expected)
+    if missing or unknown:
+        msg = f"{where}: weights lack {missing} and hold unknown {unknown}; fetch the bundle again"
+        raise BundleError(msg)
+    for name, tensor in expected.items():
+        if tensor.shape != found[name].shape or tensor.dtype != found[name].dtype:
+            msg = (
+                f"{where}: tensor {name!r} expected {tuple(tensor.shape)} {tensor.dtype}, found "
+                f"{tuple(found[name].shape)} {found[name].dtype}; weights and card do not match"
+            )
+            raise BundleError(msg)
