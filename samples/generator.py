@@ -52,7 +52,7 @@ PROCESSES: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "25:onMode = off",
             "25:onIfMatch = 13 -13",
         ),
-        # Diffractive masses hadronise as strings alone (chosen: initialisation 0.3 s instead of 5 s).
+        # Diffractive masses hadronise as strings alone (chosen: starts in 0.3 s, not in 5 s).
         "minbias": ("SoftQCD:inelastic = on", "Diffraction:mMinPert = 20000."),
     }
 )
@@ -64,14 +64,14 @@ _MAX_SEED = 900_000_000
 class EventRecord(NamedTuple):
     """One batch of collisions; rows of event ``i`` are ``offsets[i]:offsets[i + 1]``.
 
-    Indices (``mother``, ``mother2``, ``daughter``, ``daughter2``) are rows of this table, -1 for none.
-    Hadrons from strings have mothers ``mother`` to ``mother2``; momenta in GeV, lengths in cm.
+    ``mother``, ``mother2``, ``daughter``, ``daughter2`` are rows of this table, -1 for none;
+    hadrons from strings have mothers ``mother`` to ``mother2``. Momenta in GeV, lengths in cm.
     """
 
     offsets: np.ndarray
     pdg_id: np.ndarray
     status: np.ndarray
-    """HepMC's codes: 1 stable, 2 decayed hadron, muon or tau, 4 beam, else Pythia's own, positive."""
+    """HepMC's: 1 stable, 2 decayed hadron, muon or tau, 4 beam, else Pythia's own, positive."""
     mother: np.ndarray
     mother2: np.ndarray
     daughter: np.ndarray
@@ -155,16 +155,16 @@ def _flatten(batch: ak.Array, particle_data: Any) -> EventRecord:
 
 
 def _production_radius(vertex: ak.contents.IndexedOptionArray) -> np.ndarray:
-    """Distance from the beam in cm; Pythia's unit is mm, and no vertex means the collision itself."""
+    """Distance from the beam in cm (Pythia: mm); no vertex means the collision itself."""
     index = np.asarray(vertex.index.data)
     x, y = (np.asarray(vertex.content[name].data) for name in ("px", "py"))
-    radius = np.append(np.hypot(x, y) / 10.0, 0.0)
-    return radius[index]
+    radius: np.ndarray = np.append(np.hypot(x, y) / 10.0, 0.0)[index]
+    return radius
 
 
 def _hepmc_status(pdg_id: np.ndarray, status: np.ndarray, daughter: np.ndarray) -> np.ndarray:
     """Translate as Pythia's own HepMC interface does (Pythia 8 manual, "HepMC interface")."""
-    code = np.abs(status).astype(np.int32)
+    code: np.ndarray = np.abs(status).astype(np.int32)
     decays = status[daughter]
     decays = (np.abs(decays) > 90) & (np.abs(decays) < 95) & (pdg_id[daughter] != pdg_id)
     absolute = np.abs(pdg_id)

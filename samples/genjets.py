@@ -21,9 +21,9 @@ GHOST_SCALE = 1e-18
 MIN_GHOST_PARTON_PT = 1.0
 """GeV; softer partons cannot decide the flavour of a jet above 10 GeV (chosen)."""
 MIN_PARTICLE_PT, MAX_PARTICLE_ETA = 0.2, 5.0
-"""Acceptance of the particles handed to the detector (chosen: below it nothing reaches a calorimeter)."""
+"""Acceptance of the particles handed to the detector (GeV; chosen)."""
 DISPLACED_LXY = 0.01
-"""cm; charged particles from further out count as displaced (chosen, one impact-parameter width)."""
+"""cm; charged particles from further out count as displaced (chosen)."""
 
 
 class JetKind(NamedTuple):
@@ -64,7 +64,7 @@ def jet_inputs(record: EventRecord, line: Lineage) -> Inputs:
     partons &= line.pt > MIN_GHOST_PARTON_PT
     hadron = np.zeros(len(stable), np.int8)
     for flavour in (4, 5):
-        hadron[heavy_hadrons(record, line, flavour)] = flavour
+        hadron[heavy_hadrons(line, flavour)] = flavour
     decay = np.where((hadron > 0) & (record.daughter >= 0), record.lxy[record.daughter], 0.0)
     rows = np.flatnonzero(visible | neutrino | partons | (hadron > 0))
     ends = np.searchsorted(rows, record.offsets)
@@ -90,7 +90,8 @@ def cluster(
     rank[order] = np.arange(total)
     momenta, jet_of_member = momenta[order], rank[jet_of_member]
     columns = {
-        name: momenta[:, i].astype(np.float32) for i, name in enumerate(("pt", "eta", "phi", "mass"))
+        name: momenta[:, i].astype(np.float32)
+        for i, name in enumerate(("pt", "eta", "phi", "mass"))
     }
     columns |= _flavours(record, line, inputs, members, jet_of_member, total)
     if details:
@@ -115,6 +116,7 @@ def _constituents(
         list(four.values()), list(four), parameters={"__record__": "Momentum4D"}
     )
     events = ak.Array(ak.contents.ListOffsetArray(ak.index.Index64(inputs.ends), content))
+    fastjet._swig.ClusterSequence.set_fastjet_banner_stream(None)  # the library prints nothing
     definition = fastjet.JetDefinition(fastjet.antikt_algorithm, kind.radius)
     found = fastjet.ClusterSequence(events, definition).constituent_index(min_pt=kind.min_pt)
     jets_per_event = ak.to_numpy(ak.num(found, axis=1))
@@ -133,7 +135,9 @@ def _momenta(
 ) -> np.ndarray:
     """Columns pt, eta, phi, mass of each jet: the sum of its visible particles."""
     rows, weight = inputs.rows[members], inputs.visible[members]
-    px, py, pz, energy = (np.bincount(jet, column[rows] * weight, total) for column in _four(record))
+    px, py, pz, energy = (
+        np.bincount(jet, column[rows] * weight, total) for column in _four(record)
+    )
     pt = np.hypot(px, py)
     mass = np.sqrt(np.maximum(energy**2 - pt**2 - pz**2, 0.0))
     return np.stack([pt, pseudorapidity(pt, pz), np.arctan2(py, px), mass], axis=1)
@@ -143,7 +147,7 @@ def _flavours(
     record: EventRecord, line: Lineage, inputs: Inputs, members: np.ndarray, jet: np.ndarray,
     total: int,
 ) -> dict[str, np.ndarray]:  # fmt: skip
-    """Hadron flavour: 5 before 4 before 0. Parton flavour: hardest b, else hardest c, else hardest."""
+    """Hadron flavour: 5, else 4, else 0. Parton flavour: hardest b, else c, else of all."""
     hadron = np.zeros(total, np.uint8)
     np.maximum.at(hadron, jet, inputs.hadron[members].astype(np.uint8))
     is_parton = inputs.parton[members]

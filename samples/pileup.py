@@ -13,7 +13,18 @@ from samples.generator import collide
 if TYPE_CHECKING:
     from samples.generator import EventRecord
 
-__all__ = ["POOL_EVENTS", "Pool", "Vertices", "draw", "make_pool", "true_interactions", "vertices"]
+__all__ = [
+    "POOL_EVENTS",
+    "Pool",
+    "Vertices",
+    "draw",
+    "join",
+    "make_part",
+    "make_pool",
+    "pool_parts",
+    "true_interactions",
+    "vertices",
+]
 
 POOL_EVENTS = 2048
 """Collisions in a pool (chosen: each is used again turned in phi and mirrored in eta)."""
@@ -69,16 +80,30 @@ class Vertices(NamedTuple):
     """``Pileup`` of every event."""
 
 
+def pool_parts(events: int) -> list[int]:
+    """Collisions in each part of a pool: parts can be made anywhere, in any order."""
+    full, rest = divmod(events, POOL_BATCH)
+    return [POOL_BATCH] * full + [rest] * (rest > 0)
+
+
+def make_part(seed: int, index: int, events: int) -> Pool:
+    """Generate part ``index`` of the pool that belongs to a seed."""
+    return _reduce(collide("minbias", events, np.random.SeedSequence([seed, 0x900C, index])))
+
+
+def join(parts: list[Pool]) -> Pool:
+    """Put the parts of a pool together."""
+    counts = np.concatenate([np.diff(part.jet_offsets) for part in parts])
+    return Pool(
+        np.concatenate([part.tiles for part in parts]),
+        np.concatenate(([0], np.cumsum(counts))),
+        np.concatenate([part.jets for part in parts]),
+    )
+
+
 def make_pool(seed: int, events: int = POOL_EVENTS) -> Pool:
     """Generate the pool that belongs to a seed; the same arguments give the same bytes."""
-    parts = []
-    for index, start in enumerate(range(0, events, POOL_BATCH)):
-        sequence = np.random.SeedSequence([seed, 0x900C, index])
-        parts.append(_reduce(collide("minbias", min(POOL_BATCH, events - start), sequence)))
-    tiles = np.concatenate([part.tiles for part in parts])
-    jets = np.concatenate([part.jets for part in parts])
-    counts = np.concatenate([np.diff(part.jet_offsets) for part in parts])
-    return Pool(tiles, np.concatenate(([0], np.cumsum(counts))), jets)
+    return join([make_part(seed, i, size) for i, size in enumerate(pool_parts(events))])
 
 
 def _reduce(record: EventRecord) -> Pool:
@@ -112,7 +137,7 @@ def true_interactions(events: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def vertices(events: int, rng: np.random.Generator) -> Vertices:
-    """Draw the crossings of a batch: position of the hard collision, numbers and density of others."""
+    """Draw crossings: position of the hard collision, number and density of the others."""
     z = rng.normal(BEAM_SPOT_Z, BEAM_SPOT_WIDTH_Z, events)
     x = rng.normal(BEAM_SPOT_XY[0], BEAM_SPOT_WIDTH_XY, events)
     y = rng.normal(BEAM_SPOT_XY[1], BEAM_SPOT_WIDTH_XY, events)
@@ -149,14 +174,7 @@ def draw(pool: Pool, number: np.ndarray, rng: np.random.Generator) -> tuple[ak.A
     chosen = rng.integers(0, len(pool.tiles), total)
     turn = rng.integers(0, _PHI_TILES, total)
     mirror = rng.random(total) < 0.5
-    density = np.zeros((len(number), _ETA_TILES, _PHI_TILES), np.float64)
-    columns = np.arange(_PHI_TILES)
-    for shift in range(_PHI_TILES):
-        for flip in (False, True):
-            pick = (turn == shift) & (mirror == flip)
-            tiles = pool.tiles[chosen[pick]][:, :: -1 if flip else 1, :]
-            np.add.at(density, event[pick], tiles[:, :, (columns - shift) % _PHI_TILES])
-    rho = np.median(density.reshape(len(number), -1), axis=1) / _TILE_AREA
+    rho = _density(pool.tiles[chosen], number, turn, mirror)
     counts = np.diff(pool.jet_offsets)[chosen]
     source = np.repeat(np.arange(total), counts)
     within = np.arange(len(source)) - np.repeat(np.cumsum(counts) - counts, counts)
@@ -167,4 +185,18 @@ def draw(pool: Pool, number: np.ndarray, rng: np.random.Generator) -> tuple[ak.A
     order = np.lexsort((-jets[:, 0], event[source]))
     per_event = np.bincount(event[source], minlength=len(number))
     columns_out = {f: ak.unflatten(jets[order, i], per_event) for i, f in enumerate(_JET_FIELDS)}
-    return ak.zip(columns_out), rho.astype(np.float32)
+    return ak.zip(columns_out), rho
+
+
+def _density(
+    tiles: np.ndarray, number: np.ndarray, turn: np.ndarray, mirror: np.ndarray
+) -> np.ndarray:
+    """Median over tiles of the summed pt per unit area, one per event."""
+    tiles[mirror] = tiles[mirror, ::-1]
+    columns = (np.arange(_PHI_TILES) - turn[:, None]) % _PHI_TILES
+    tiles = np.take_along_axis(tiles, columns[:, None, :], axis=2)
+    summed = np.zeros((len(number), *tiles.shape[1:]), np.float32)
+    some = np.flatnonzero(number)
+    if len(some):
+        summed[some] = np.add.reduceat(tiles, (np.cumsum(number) - number)[some], axis=0)
+    return np.median(summed.reshape(len(number), -1), axis=1) / np.float32(_TILE_AREA)

@@ -2,26 +2,72 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import zlib
+from collections import deque
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import awkward as ak
 import numpy as np
 
-from samples import genjets, pileup, truth
-from samples.generator import collide
+from samples import genjets, nanoaod, pileup, truth
+from samples.detector import simulate
+from samples.generator import PROCESSES, collide
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from concurrent.futures import Executor, Future
+    from pathlib import Path
 
     from samples.pileup import Pool
 
-__all__ = ["BATCH_EVENTS", "batch_truth", "truth_batches"]
+__all__ = ["BATCH_EVENTS", "Request", "batch_truth", "nano_batches", "produce", "truth_batches"]
 
 BATCH_EVENTS = 250
 """Events per batch: the unit of seeding, so never a matter of how many processes run."""
-_GENERATOR, _OVERLAY = 1, 2
+_GENERATOR, _OVERLAY, _DETECTOR = 1, 2, 3
+_IN_FLIGHT = 3
+"""Batches asked for ahead of time, per process."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to produce.
+
+    Raises: ValueError for an unknown process, a negative seed, or fewer than one event.
+    """
+
+    process: str
+    events: int
+    seed: int
+    detector_seed: int | None = None
+    """Seed of the detector alone; the same generator events are seen again under another one."""
+    pool_events: int = pileup.POOL_EVENTS
+
+    def __post_init__(self) -> None:
+        if self.process not in PROCESSES:
+            message = f"process {self.process!r} is unknown; choose one of {', '.join(PROCESSES)}"
+            raise ValueError(message)
+        for name, least in (("events", 1), ("seed", 0), ("detector_seed", 0), ("pool_events", 1)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                message = f"{name} is {value}; it must be at least {least}"
+                raise ValueError(message)
+
+    @property
+    def sizes(self) -> list[int]:
+        """Events of every batch."""
+        full, rest = divmod(self.events, BATCH_EVENTS)
+        return [BATCH_EVENTS] * full + [rest] * (rest > 0)
+
+    @property
+    def identity(self) -> str:
+        """What the file is, in one line."""
+        detector = self.seed if self.detector_seed is None else self.detector_seed
+        return f"{self.process} {self.events} {self.seed} {detector} {self.pool_events}"
 
 
 def stream(seed: int, process: str, purpose: int, batch: int) -> np.random.SeedSequence:
@@ -31,7 +77,7 @@ def stream(seed: int, process: str, purpose: int, batch: int) -> np.random.SeedS
 
 @lru_cache(maxsize=2)
 def pool_of(seed: int, events: int) -> Pool:
-    """The pile-up pool that belongs to a seed, kept for the life of the operating-system process."""
+    """The pile-up pool that belongs to a seed, kept as long as this process lives."""
     return pileup.make_pool(seed, events)
 
 
@@ -80,7 +126,59 @@ def batch_truth(process: str, seed: int, batch: int, events: int, pool: Pool) ->
 def truth_batches(
     process: str, events: int, seed: int, *, pool_events: int = pileup.POOL_EVENTS
 ) -> Iterator[ak.Array]:
-    """Yield truth records of ``events`` events of ``process`` in batches, in order of event number."""
+    """Yield truth records of ``events`` events of ``process`` in order of event number."""
     pool = pool_of(seed, pool_events)
     for batch, start in enumerate(range(0, events, BATCH_EVENTS)):
         yield batch_truth(process, seed, batch, min(BATCH_EVENTS, events - start), pool)
+
+
+def nano_batch(request: Request, batch: int, pool: Pool) -> ak.Array:
+    """One batch of a request as a file shows it."""
+    events = request.sizes[batch]
+    record = batch_truth(request.process, request.seed, batch, events, pool)
+    seed = request.seed if request.detector_seed is None else request.detector_seed
+    rng = np.random.default_rng(stream(seed, request.process, _DETECTOR, batch))
+    return nanoaod.nano_events(record, simulate(record, rng))
+
+
+def nano_batches(request: Request, workers: int = 1) -> Iterator[ak.Array]:
+    """Yield the batches of a request in order, made by ``workers`` processes."""
+    if workers == 1:
+        pool = pool_of(request.seed, request.pool_events)
+        for batch in range(len(request.sizes)):
+            yield nano_batch(request, batch, pool)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context) as executor:
+        try:
+            yield from _from_workers(request, executor, workers)
+        finally:
+            executor.shutdown(wait=False, cancel_futures=True)
+
+
+def _from_workers(request: Request, executor: Executor, workers: int) -> Iterator[ak.Array]:
+    parts = pileup.pool_parts(request.pool_events)
+    seeds = [request.seed] * len(parts)
+    pool = pileup.join(list(executor.map(pileup.make_part, seeds, range(len(parts)), parts)))
+    waiting: deque[Future[ak.Array]] = deque()
+    for batch in range(len(request.sizes)):
+        if len(waiting) >= workers * _IN_FLIGHT:
+            yield waiting.popleft().result()
+        waiting.append(executor.submit(nano_batch, request, batch, pool))
+    while waiting:
+        yield waiting.popleft().result()
+
+
+def produce(
+    request: Request, path: Path, *, workers: int = 1, progress: Callable[[int, int], None]
+) -> None:
+    """Write the events of ``request`` to ``path``; the bytes do not depend on ``workers``.
+
+    Raises: OSError if the folder of ``path`` does not exist or cannot be written.
+    """
+    done = 0
+    with nanoaod.open_writer(path, request.events, request.identity) as writer:
+        for events in nano_batches(request, workers):
+            writer.add(events)
+            done += len(events)
+            progress(done, request.events)
