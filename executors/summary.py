@@ -18,7 +18,15 @@ def dataset_table(report: Mapping[str, Any]) -> Table:
     """One row per dataset: events, chunks, failures, speed, objects."""
     table = Table(box=box.SIMPLE_HEAD, title=None)
     table.add_column("dataset", overflow="fold")
-    for name in ("events", "written", "failed", "chunks", "failed", "unknown files", "events/s"):
+    for name in (
+        "events",
+        "written",
+        "failed events",
+        "chunks",
+        "failed chunks",
+        "unknown files",
+        "events/s",
+    ):
         table.add_column(name, justify="right")
     table.add_column("objects", overflow="fold")
     seconds = report["time"]["seconds"]

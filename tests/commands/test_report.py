@@ -1,0 +1,50 @@
+"""Showing a report again."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+
+@pytest.fixture
+def finished(flashbrew, processors, sample, tmp_path):
+    output = tmp_path / "out"
+    arguments = (f"{processors}:Comparing", "--executor", "iterative", sample[0])
+    assert flashbrew(*arguments, "--output", output)[0] == 0
+    return output
+
+
+def test_a_finished_run_is_shown_again(flashbrew, finished):
+    for place in (finished, finished / "report.json"):
+        status, out, _ = flashbrew("report", place)
+        assert status == 0
+        for words in ("input", "250", "GenPart", "exit status 0"):
+            assert words in out
+
+
+def test_a_built_in_processor_draws_again(flashbrew, finished, processors, monkeypatch):
+    path = finished / "report.json"
+    report = json.loads(path.read_text())
+    report["processor"]["name"] = "comparing"
+    report["validation"] = None
+    path.write_text(json.dumps(report))
+    monkeypatch.setattr("processors.BUILTIN", {"comparing": f"{processors}:Comparing"})
+    status, out, _ = flashbrew("report", finished, "--redraw")
+    assert status == 0
+    assert "GenPart" in out
+    again = json.loads(path.read_text())
+    assert again["validation"]["distances"][0]["entries"] == 750
+
+
+def test_a_report_may_not_name_code(flashbrew, finished):
+    status, _, err = flashbrew("report", finished, "--redraw")
+    assert status == 2
+    assert "not built in" in err
+
+
+def test_no_report(flashbrew, tmp_path):
+    status, _, err = flashbrew("report", tmp_path)
+    assert status == 2
+    assert "no report at" in err
+    assert "Traceback" not in err

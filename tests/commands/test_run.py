@@ -1,0 +1,329 @@
+"""Running a processor from the command line: exit statuses, messages, what is written."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from executors.lock import OutputLock
+from executors.report import SCHEMA
+
+LOCAL = ("--executor", "iterative")
+
+
+def read(output):
+    report = json.loads((output / "report.json").read_text())
+    Draft202012Validator(json.loads(SCHEMA.read_text())).validate(report)
+    return report
+
+
+@pytest.fixture
+def output(tmp_path):
+    return tmp_path / "out"
+
+
+def test_a_good_run(flashbrew, processors, sample, output):
+    status, out, err = flashbrew(
+        f"{processors}:Comparing", *LOCAL, "--chunksize", 100, *sample, "--output", output
+    )
+    assert status == 0
+    report = read(output)
+    assert report["exit"]["status"] == 0
+    assert report["datasets"]["input"]["events"]["written"] == 380
+    assert report["arguments"]["inputs"] == [str(path) for path in sample]
+    assert report["validation"]["distances"][0]["entries"] == 3 * 380
+    assert len(json.loads((output / "histograms.json").read_text())) == 2
+    written = sorted(str(p.relative_to(output)) for p in (output / "events").glob("*/*.root"))
+    assert written == report["datasets"]["input"]["outputs"]
+    assert len(written) == 5
+    for words in ("380", "GenPart", "exit status 0", str(output)):
+        assert words in out
+    assert "flashbrew:" not in err
+
+
+def test_good_files_beside_bad_ones_are_processed(flashbrew, processors, sample, output, tmp_path):
+    junk = tmp_path / "junk.root"
+    junk.write_bytes(os.urandom(3000).replace(b"root", b"tree"))
+    config = tmp_path / "config.yaml"
+    config.write_text("fail_at: 260\n")
+    status, _, err = flashbrew(
+        f"{processors}:Counting",
+        *LOCAL,
+        junk,
+        *sample,
+        "--config",
+        config,
+        "--output",
+        output,
+    )
+    assert status == 3
+    data = read(output)["datasets"]["input"]
+    assert [file["file"] for file in data["unknown_files"]] == [str(junk)]
+    assert data["failures"][0]["file"] == str(sample[1])
+    assert f"{junk} is not a ROOT file" in err
+    assert f"1 chunk failed: OSError: the disk went away [{sample[1]} entries 0-130]" in err
+    assert "Traceback" not in err
+    outputs = [path.name for path in (output / "events").glob("*/*")]
+    assert len(outputs) == 1
+
+
+@pytest.mark.parametrize("extra", [["--max-failed-fraction", "0.4"], []])
+def test_too_many_failures(flashbrew, processors, sample, output, extra):
+    status, _, _ = flashbrew(
+        f"{processors}:Counting", *LOCAL, sample[0], "/absent.root", "--output", output, *extra
+    )
+    assert status == (4 if extra else 3)
+    assert read(output)["exit"]["status"] == status
+
+
+def test_nothing_done(flashbrew, processors, output):
+    status, out, err = flashbrew(
+        f"{processors}:Counting", *LOCAL, "/absent.root", "--output", output
+    )
+    assert status == 4
+    assert read(output)["datasets"]["input"]["files"] == {"planned": 1, "unknown": 1}
+    assert "/absent.root does not exist" in err
+    assert "exit status 4" in out
+
+
+def test_nothing_is_left_of_an_earlier_run(flashbrew, processors, sample, output):
+    first = (f"{processors}:Counting", *LOCAL, *sample, "--output", output)
+    assert flashbrew(*first, "--chunksize", 50)[0] == 0
+    assert len(list((output / "events" / "input").iterdir())) == 8
+    assert flashbrew(*first, "--chunksize", 200)[0] == 0
+    assert len(list((output / "events" / "input").iterdir())) == 3
+    assert not list(output.glob(".*"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--executor", "htcondor"], "--executor htcondor is not supported yet"),
+        (["--executor", "casa"], "--executor casa is not supported yet"),
+        (["--resume"], "--resume is not supported yet"),
+        (["--merge", "dataset"], "--merge dataset is not supported yet"),
+        (["--max-failed-fraction", "2"], "must lie in [0, 1]"),
+        (["--chunksize", "0"], "--chunksize must be at least 1"),
+        (["--max-files", "0"], "--max-files must be at least 1"),
+        (["--workers", "0"], "--workers must be at least 1"),
+        (["--scheduler", "tcp://h:1", "--executor", "futures"], "needs --executor dask"),
+        (["--config", "/absent.yaml"], "configuration /absent.yaml cannot be read"),
+        (["--chunksize", "many"], "invalid int value"),
+        (["--no-such-option"], "unrecognized arguments"),
+    ],
+)
+def test_bad_arguments(flashbrew, processors, sample, output, arguments, message):
+    status, _, err = flashbrew(
+        f"{processors}:Counting", sample[0], "--output", output, *LOCAL, *arguments
+    )
+    assert status == 2
+    assert message in err
+    assert "Traceback" not in err
+    assert not output.exists()
+
+
+def test_a_missing_processor_output_or_input(flashbrew, processors, output):
+    assert "--list shows" in flashbrew("--output", output)[2]
+    assert "--output" in flashbrew(f"{processors}:Counting")[2]
+    status, _, err = flashbrew(f"{processors}:Counting", *LOCAL, "--output", output)
+    assert status == 2
+    assert "ships no sample: name INPUT files or a --fileset" in err
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("fail_at: [", "is not YAML"),
+        ("- 1", "must be a mapping"),
+        ("colour: red", "cannot be built"),
+    ],
+)
+def test_a_bad_configuration(flashbrew, processors, sample, output, tmp_path, content, message):
+    config = tmp_path / "config.yaml"
+    config.write_text(content)
+    status, _, err = flashbrew(
+        f"{processors}:Counting", *LOCAL, sample[0], "--output", output, "--config", config
+    )
+    assert status == 2
+    assert message in err
+
+
+def test_a_fileset(flashbrew, processors, sample, output, tmp_path):
+    fileset = tmp_path / "fileset.json"
+    described = {"object_path": "Events", "steps": [[10, 60], [200, 250]]}
+    fileset.write_text(json.dumps({"ttbar": {"files": {str(sample[0]): described}}}))
+    arguments = (f"{processors}:Counting", *LOCAL, "--fileset", fileset, "--output", output)
+    assert flashbrew(*arguments, "--chunksize", 30)[0] == 0
+    data = read(output)["datasets"]["ttbar"]
+    assert data["events"]["read"] == 100
+    assert data["counters"]["event numbers"] == sum([*range(10, 60), *range(200, 250)])
+    fileset.write_text(json.dumps({"ttbar": {"fils": [str(sample[0])]}}))
+    status, _, err = flashbrew(*arguments)
+    assert status == 2
+    assert "unknown key 'fils'; did you mean 'files'?" in err
+    status, _, err = flashbrew(*arguments, sample[0])
+    assert status == 2
+    assert "INPUT or --fileset, not both" in err
+
+
+def test_an_output_that_cannot_be_written(flashbrew, processors, sample, tmp_path):
+    file = tmp_path / "file"
+    file.touch()
+    for place in (file, file / "below", "/proc/flashbrew"):
+        status, _, err = flashbrew(f"{processors}:Counting", *LOCAL, sample[0], "--output", place)
+        assert status == 2
+        assert err.count("\n") == 1
+        assert "--output" in err
+
+
+def test_an_output_in_use_is_left_alone(flashbrew, processors, sample, output):
+    arguments = (f"{processors}:Counting", *LOCAL, sample[0], "--output", output)
+    assert flashbrew(*arguments)[0] == 0
+    before = (output / "report.json").read_bytes()
+    with OutputLock(output):
+        status, _, err = flashbrew(*arguments)
+    assert status == 2
+    assert "is in use by process" in err
+    assert (output / "report.json").read_bytes() == before
+
+
+def test_a_wrong_scheduler_costs_no_earlier_result(
+    flashbrew, processors, sample, output, monkeypatch
+):
+    arguments = (f"{processors}:Counting", sample[0], "--output", output)
+    assert flashbrew(*arguments, *LOCAL)[0] == 0
+    monkeypatch.setattr("executors.cluster.CONNECT_TIMEOUT", 0.5)
+    wrong = ("--executor", "dask", "--scheduler", "tcp://127.0.0.1:1")
+    status, _, err = flashbrew(*arguments, *wrong)
+    assert status == 2
+    assert "no Dask scheduler answers at tcp://127.0.0.1:1" in err
+    assert (output / "report.json").exists()
+
+
+def test_an_input_below_the_output_is_not_deleted(flashbrew, processors, sample, output):
+    arguments = (f"{processors}:Counting", *LOCAL, "--output", output)
+    assert flashbrew(*arguments, sample[0])[0] == 0
+    written = next((output / "events" / "input").iterdir())
+    written.write_bytes(sample[0].read_bytes())
+    status, _, err = flashbrew(*arguments, output / "events")
+    assert status == 2
+    assert "lies in the output directory" in err
+    assert written.exists()
+
+
+def test_a_failure_after_the_last_chunk_keeps_the_report(flashbrew, processors, sample, output):
+    status, _, err = flashbrew(f"{processors}:Broken", *LOCAL, sample[0], "--output", output)
+    assert status == 1
+    assert "comparing and drawing failed: ZeroDivisionError" in err
+    assert "Traceback" not in err
+    report = read(output)
+    assert report["exit"]["status"] == 1
+    assert report["datasets"]["input"]["chunks"]["done"] == 1
+    assert "ZeroDivisionError" in report["notes"][0]
+
+
+def test_verbose_shows_where(flashbrew, processors, sample, output):
+    _, _, err = flashbrew(f"{processors}:Broken", *LOCAL, sample[0], "--output", output, "-v")
+    assert "Traceback" in err
+
+
+@pytest.mark.parametrize(("inputs", "status"), [(["good"], 0), (["good", "bad"], 3), (["bad"], 4)])
+def test_a_dry_run_writes_nothing(flashbrew, processors, sample, output, inputs, status):
+    names = {"good": sample[0], "bad": "/absent.root"}
+    found, out, _ = flashbrew(
+        f"{processors}:Counting",
+        *(names[name] for name in inputs),
+        "--chunksize",
+        100,
+        "--dry-run",
+        "--output",
+        output,
+    )
+    assert found == status
+    events = 250 if "good" in inputs else 0
+    assert f"{events} events in {-(-events // 100)} chunks of 100" in out
+    assert not output.exists()
+
+
+def test_limits(flashbrew, processors, sample, output):
+    arguments = (f"{processors}:Counting", *LOCAL, *sample, "--output", output)
+    assert flashbrew(*arguments, "--chunksize", 100, "--max-chunks", 2)[0] == 0
+    assert read(output)["datasets"]["input"]["events"]["planned"] == 200
+    assert flashbrew(*arguments, "--max-files", 1)[0] == 0
+    assert read(output)["datasets"]["input"]["events"]["planned"] == 250
+    assert flashbrew(*arguments, "--test", "--chunksize", 60)[0] == 0
+    assert read(output)["datasets"]["input"]["events"]["planned"] == 120
+
+
+def test_an_interrupt_is_reported(flashbrew, processors, sample, output, tmp_path):
+    config = tmp_path / "config.yaml"
+    config.write_text("fail_at: 120\naction: interrupt\n")
+    arguments = (f"{processors}:Comparing", *LOCAL, sample[0], "--output", output)
+    status, out, _ = flashbrew(*arguments, "--chunksize", 100, "--config", config)
+    assert status == 130
+    report = read(output)
+    assert report["exit"]["interrupted"]
+    assert report["datasets"]["input"]["chunks"] == {
+        "planned": 3,
+        "done": 1,
+        "retried": 0,
+        "failed": 2,
+    }
+    assert report["validation"] is None
+    assert "interrupted; report.json" in out
+
+
+def test_ctrl_c_on_a_pool_of_processes(repository, processors, sample, output, tmp_path):
+    config = tmp_path / "config.yaml"
+    config.write_text("fail_at: 120\naction: sleep\n")
+    command = [sys.executable, "run_processor.py", f"{processors}:Counting", str(sample[0])]
+    command += ["--workers", "1", "--chunksize", "100", "--config", str(config)]
+    started = subprocess.Popen(
+        [*command, "--output", str(output)],
+        cwd=repository,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 90
+    while not list(output.glob("events/input/*")) and started.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    time.sleep(0.5)
+    os.killpg(started.pid, signal.SIGINT)  # as a terminal does: client and workers
+    out, err = started.communicate(timeout=30)
+    assert started.returncode == 130, err
+    assert "Traceback" not in err
+    assert "interrupted" in out
+    assert read(output)["datasets"]["input"]["chunks"]["done"] == 1
+    assert not (output / ".flashbrew.lock").exists()
+
+
+def test_list_describes_what_is_built_in(flashbrew):
+    from processors import BUILTIN
+
+    status, out, _ = flashbrew("--list")
+    assert status == 0
+    assert all(name in out for name in BUILTIN)
+
+
+def test_help_is_quick(repository):
+    code = (
+        "import sys, run_processor\n"
+        "try: run_processor.main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "print([m for m in ('coffea', 'torch', 'dask', 'awkward') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=repository, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip().endswith("[]")
+    assert "exit status:" in done.stdout

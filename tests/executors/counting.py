@@ -1,0 +1,139 @@
+"""Processor for tests: counts, fills, fails where it is told to; loaded as path.py:Class."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import awkward as ak
+import hist
+import numpy as np
+from coffea.nanoevents import BaseSchema
+from coffea.processor import ProcessorABC
+
+GONE = "the disk went away"
+BAD = "this event is bad"
+
+
+class Counting(ProcessorABC):
+    """One weighted and one unweighted spectrum of GenPart; every event number is summed."""
+
+    name = "counting"
+    schema = BaseSchema
+
+    def __init__(self, fail_at=None, action="raise", output=None):
+        self.fail_at, self.action, self.output = fail_at, action, output
+
+    @classmethod
+    def from_options(cls, options):
+        config = dict(options["config"])
+        if options["format"] != "none" and options["output"] is not None:
+            config["output"] = str(options["output"])
+        return cls(**config)
+
+    def process(self, events):
+        number = ak.to_numpy(events.event)
+        if self.fail_at is not None and self.fail_at in number:
+            self.misbehave()
+        pt = ak.to_numpy(ak.flatten(events.GenPart_pt))
+        counts = hist.Hist.new.Reg(20, 0, 100, name="pt").Int64().fill(pt=pt)
+        weighted = hist.Hist.new.Reg(20, 0, 100, name="pt").Weight()
+        weighted.fill(pt=pt, weight=np.sqrt(pt) / 3)
+        weights = ak.to_numpy(events.genWeight).astype(float)
+        counters = {
+            "events.read": len(events),
+            "events.written": len(events),
+            "event numbers": int(number.sum()),
+            "sum_genweight.read": float(weights.sum()),
+            "objects.GenPart.in": len(pt),
+            "seconds.read": 0.25,
+            "micro_batches.64": 1,
+            f"copies.{os.getpid()}.{id(self)}": 1,
+            f"threads.{os.environ.get('OMP_NUM_THREADS')}": 1,
+        }
+        result = {"hists": {"counts": counts, "weighted": weighted}, "counters": counters}
+        return {events.metadata["dataset"]: {**result, "outputs": self.write(events.metadata)}}
+
+    def write(self, chunk):
+        if self.output is None:
+            return []
+        folder = Path(self.output) / "events" / chunk["dataset"]
+        folder.mkdir(parents=True, exist_ok=True)
+        span = f"{chunk['entrystart']}-{chunk['entrystop']}"
+        path = folder / f"{chunk['fileuuid']}_{span}.root"
+        path.write_bytes(b"x")
+        return [str(path)]
+
+    def misbehave(self):
+        if self.action == "interrupt":
+            raise KeyboardInterrupt
+        if self.action == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self.action == "sleep":
+            time.sleep(600)
+        try:
+            raise OSError(GONE)
+        except OSError as error:
+            raise ValueError(BAD) from error
+
+    def postprocess(self, accumulator):
+        """Nothing to add."""
+
+
+class Comparing(Counting):
+    """Looks at the merged result."""
+
+    def finish(self, accumulator, output_dir):
+        (name,) = accumulator
+        total = float(accumulator[name]["hists"]["counts"].sum(flow=True))
+        return {"distances": [{"object": "GenPart", "variable": "pt", "entries": total}]}
+
+
+class Broken(Counting):
+    """Fails when all chunks are done."""
+
+    def finish(self, accumulator, output_dir):
+        return 1 / 0
+
+
+class Careless(Counting):
+    """Returns something that executors do not understand."""
+
+    def process(self, events):
+        return {"n": len(events)}
+
+
+class Growing(Counting):
+    """Returns histograms whose axes differ from chunk to chunk."""
+
+    def process(self, events):
+        result = super().process(events)
+        bins = 3 if self.fail_at in ak.to_numpy(events.event) else 4
+        name = events.metadata["dataset"]
+        result[name]["hists"] = {"odd": hist.Hist.new.Reg(bins, 0, 1, name="x").Int64()}
+        return result
+
+    def misbehave(self):
+        """Go on."""
+
+
+class Homesick(Counting):
+    """Cannot be pickled."""
+
+    def __reduce__(self):
+        raise TypeError(BAD)
+
+
+class Physicist(ProcessorABC):
+    """A processor that relies on coffea's defaults."""
+
+    def process(self, events):
+        counters = {"events.read": len(events), "muons": int(ak.sum(events.Muon.pt > 3))}
+        return {events.metadata["dataset"]: {"hists": {}, "counters": counters, "outputs": []}}
+
+    def postprocess(self, accumulator):
+        """Nothing to add."""
+
+
+class NotAProcessor:
+    """No ProcessorABC."""

@@ -1,0 +1,142 @@
+"""What a worker makes of one chunk."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections import Counter
+
+import pytest
+from coffea.processor.executor import WorkItem
+
+from executors.errors import ConfigurationError
+from executors.task import ChunkTask, Shipment, failed_record, run_shipped
+
+ITEM = WorkItem("mc", "f.root", "Events", 10, 30, uuid.UUID(int=5).bytes)
+GOOD = {"hists": {}, "counters": {"n": 1}, "outputs": []}
+
+
+def returning(value):
+    return lambda item: {"out": value}
+
+
+def test_a_good_chunk_is_done():
+    record, accumulator = ChunkTask(returning({"mc": GOOD}))(ITEM)
+    assert (record.status, record.events, record.uuid) == ("done", 20, str(uuid.UUID(int=5)))
+    assert record.seconds >= 0
+    assert accumulator == {"mc": GOOD}
+
+
+def test_counters_are_made_addable():
+    content = GOOD | {"counters": Counter({"sum": -3.5, "zero": 0})}
+    _, accumulator = ChunkTask(returning({"mc": content}))(ITEM)
+    assert type(accumulator["mc"]["counters"]) is dict
+    assert accumulator["mc"]["counters"] == {"sum": -3.5, "zero": 0}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        None,
+        3,
+        {},
+        {"other": GOOD},
+        {"mc": GOOD, "more": GOOD},
+        {"mc": 1},
+        {"mc": {"hists": {}, "counters": {}}},
+        {"mc": GOOD | {"outputs": "a.root"}},
+        {"mc": GOOD | {"hists": [1]}},
+    ],
+)
+def test_another_structure_is_a_failed_chunk(value):
+    record, accumulator = ChunkTask(returning(value))(ITEM)
+    assert accumulator is None
+    assert record.status == "failed"
+    assert record.reason.startswith("TypeError: process() must return")
+
+
+def test_the_processor_goes_where_coffea_expects_it():
+    seen = []
+    ChunkTask(lambda argument: seen.append(argument), processor="processor")(ITEM)
+    assert seen == [(ITEM, "processor")]
+
+
+def raised(*chain):
+    try:
+        try:
+            raise chain[-1]
+        except Exception as inner:
+            if len(chain) == 1:
+                raise
+            raise chain[0] from inner
+    except Exception as error:
+        return error
+
+
+@pytest.mark.parametrize(
+    ("chain", "failure"),
+    [
+        ([ValueError("no")], "permanent"),
+        ([OSError("read error")], "transient"),
+        ([Exception("Failed to open file: x"), TimeoutError("late")], "transient"),
+        ([Exception("Failed to open file: x"), FileNotFoundError("gone")], "permanent"),
+        ([ValueError("bad"), PermissionError("no")], "permanent"),
+    ],
+)
+def test_the_chain_decides_the_kind(chain, failure):
+    record = failed_record(ITEM, raised(*chain))
+    assert record.failure == failure
+    assert record.errors[-1].type == type(chain[-1]).__name__
+    assert not any(link.message.startswith("Failed to open") for link in record.errors)
+
+
+def test_long_messages_are_cut():
+    assert len(failed_record(ITEM, ValueError("x" * 10**5)).errors[0].message) == 2_000
+
+
+def test_an_interrupt_is_not_swallowed():
+    def interrupted(item):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ChunkTask(interrupted)(ITEM)
+
+
+class Witness:
+    made = 0
+
+    def __init__(self):
+        self.value = 1
+
+    def __setstate__(self, state):
+        type(self).made += 1
+        self.__dict__.update(state)
+
+    def __call__(self, item):
+        return ChunkTask(returning({"mc": GOOD}))(item)
+
+
+def test_a_shipment_is_unpacked_once_by_many_threads():
+    shipment = Shipment.of(Witness())
+    results = []
+    threads = [
+        threading.Thread(target=lambda: results.append(run_shipped(ITEM, shipment)))
+        for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {result.record.status for result in results} == {"done"}
+    assert len({id(shipment.unpack()) for _ in range(3)}) == 1
+    assert type(shipment.unpack()).made == 1
+
+
+def test_a_shipment_that_cannot_be_unpacked_is_a_failed_chunk():
+    record, _ = run_shipped(ITEM, Shipment(b"nonsense", "0"))
+    assert record.status == "failed"
+
+
+def test_what_cannot_travel_is_refused():
+    with pytest.raises(ConfigurationError, match="keep open files, locks and models out"):
+        Shipment.of(threading.Lock())
