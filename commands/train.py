@@ -1,0 +1,244 @@
+"""Train the model of an object: extract tables over the executors, fit, judge, write a bundle."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import importlib.metadata
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from commands.console import complain, configure, results
+from executors.errors import ConfigurationError, first_line
+from executors.settings import KINDS, ExecutorSettings
+
+if TYPE_CHECKING:
+    from executors.plan import Plan
+    from flows.bundle import Bundle
+    from flows.training import Progress, TrainingSettings
+    from processors.objects.table import ObjectTable
+
+__all__ = ["main"]
+
+logger = logging.getLogger(__name__)
+PREFIX = "flashsim."
+"""Objects are named ``<processor>.<table>``; the flash simulation is what can be trained."""
+HELD_OUT = 0.05
+"""Share of the events that training never sees and the bundle's metrics come from; chosen."""
+
+
+def main(argv: Sequence[str]) -> int:
+    """Train and return the exit status: 0, 2 for bad arguments or input, 130 when interrupted."""
+    options = _parse(argv)
+    configure(options.verbose)
+    try:
+        return _train(options)
+    except KeyboardInterrupt:
+        complain("interrupted; the same command goes on from the last checkpoint")
+        return 130
+    except (ValueError, OSError) as error:
+        complain(error, verbose=options.verbose)
+        return 2
+    except Exception as error:
+        text = f"training failed: {type(error).__name__}: {first_line(error)} (-v shows where)"
+        complain(error if options.verbose else text, verbose=options.verbose)
+        return 1
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="run_processor.py train",
+        description="Train the model of an object on simulated NanoAOD and write a bundle.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("object", metavar="OBJECT", help="such as flashsim.jet")
+    parser.add_argument("inputs", nargs="*", metavar="INPUT", help="files, globs, directories")
+    parser.add_argument("--fileset", metavar="FILESET.json", help="coffea fileset")
+    parser.add_argument("--output", required=True, type=Path, metavar="BUNDLE", help="folder made")
+    parser.add_argument(
+        "--work",
+        type=Path,
+        metavar="DIR",
+        help="tables and checkpoints; default: BUNDLE with .training",
+    )
+    parser.add_argument("--from", dest="start", type=Path, metavar="BUNDLE", help="fine-tune this")
+    parser.add_argument("--era", default="unspecified", help="campaign, stored in the card")
+    parser.add_argument(
+        "--note",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="stored in the card's provenance, such as a hash of the generator; may be repeated",
+    )
+    parser.add_argument("--seed", type=int, default=1, metavar="S", help="default: 1")
+    parser.add_argument("--epochs", type=int, metavar="N", help="passes of the flow; default: 40")
+    parser.add_argument("--threads", type=int, metavar="N", help="default: all cores")
+    parser.add_argument("--executor", choices=KINDS, default="futures", help="default: futures")
+    parser.add_argument("--workers", type=int, metavar="N", help="processes; default: one per core")
+    parser.add_argument("--scheduler", metavar="ADDRESS", help="Dask scheduler, tcp://HOST:PORT")
+    parser.add_argument("--chunksize", type=int, metavar="N", help="events per chunk")
+    parser.add_argument("-v", "--verbose", action="store_true", help="say more; show tracebacks")
+    options = parser.parse_intermixed_args(argv)
+    if bool(options.fileset) == bool(options.inputs):
+        parser.error("give INPUT or --fileset, one of them")
+    return options
+
+
+def _train(options: argparse.Namespace) -> int:
+    settings = ExecutorSettings(options.executor, options.workers, None, options.scheduler)
+    threads = options.threads or settings.processes
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+    # numerical libraries read their thread limits when they are imported
+    from executors.lock import OutputLock
+    from executors.output import prepare_output
+    from flows.bundle import Bundle
+    from flows.training import train_object
+    from processors.evaluation import evaluate, hold_out
+    from processors.extraction import load_tables
+
+    table = _table(options.object)
+    start = Bundle.load(options.start) if options.start else None
+    work = prepare_output(options.work or options.output.with_suffix(".training"))
+    with OutputLock(work):
+        plan, paths = _extract(options, settings, table, work)
+        complete = load_tables(paths, table)
+        seen, unseen = hold_out(complete, HELD_OUT, options.seed)
+        console = results()
+        console.print(
+            f"{table.name}: {len(complete.reconstructed):,} generator objects, "
+            f"{int(complete.reconstructed.sum()):,} reconstructed, "
+            f"{len(unseen.reconstructed):,} held out"
+        )
+        training = _settings(options, table, plan, work, threads)
+        bundle = train_object(seen, table.layout(), training, progress=_tell, start_from=start)
+        bundle = _with_metrics(bundle, evaluate(bundle, unseen, options.seed))
+        bundle.save(options.output)
+        _draw(bundle, options.output)
+    _summarise(bundle, options.output)
+    return 0
+
+
+def _table(name: str) -> ObjectTable:
+    from processors.objects.registry import TABLES
+
+    if not name.startswith(PREFIX) or name.removeprefix(PREFIX) not in TABLES:
+        known = ", ".join(f"{PREFIX}{table}" for table in TABLES)
+        msg = f"object {name!r} cannot be trained; choose from {known}"
+        raise ConfigurationError(msg)
+    return TABLES[name.removeprefix(PREFIX)]
+
+
+def _extract(
+    options: argparse.Namespace, settings: ExecutorSettings, table: ObjectTable, work: Path
+) -> tuple[Plan, list[str]]:
+    """Make the tables of one object; every chunk must succeed.
+
+    Raises: ConfigurationError naming the first file or chunk that did not.
+    """
+    from executors.execution import execute
+    from executors.fileset import from_inputs
+    from executors.fileset_json import read_fileset
+    from executors.plan import plan_fileset
+    from executors.progress import ConsoleProgress
+    from processors.extraction import Extraction
+
+    entries = read_fileset(options.fileset) if options.fileset else from_inputs(options.inputs)
+    plan = plan_fileset(entries, chunk_size=options.chunksize)
+    if plan.unknown:
+        msg = f"cannot train on what cannot be read: {plan.unknown[0].reason}"
+        raise ConfigurationError(msg)
+    processor = Extraction.from_options(
+        {"output": work, "seed": options.seed, "config": {"objects": (table.name,)}}
+    )
+    with ConsoleProgress(plan.events, len(plan.items), f"extract {table.name}") as progress:
+        result = execute(plan, processor, settings, listener=progress)
+    failed = [record for record in result.ledger.records if record.status != "done"]
+    if result.interrupted:
+        raise KeyboardInterrupt
+    if failed:
+        msg = f"{len(failed)} of {len(plan.items)} chunks failed, the first: {failed[0].reason}"
+        raise ConfigurationError(msg)
+    outputs = [path for data in result.accumulator.values() for path in data["outputs"]]
+    return plan, sorted(outputs)
+
+
+def _settings(
+    options: argparse.Namespace, table: ObjectTable, plan: Plan, work: Path, threads: int
+) -> TrainingSettings:
+    from flows.training import TrainingSettings
+
+    settings = TrainingSettings(
+        seed=options.seed,
+        threads=threads,
+        checkpoints=work / "checkpoints" / table.name,
+        era=options.era,
+        source=options.fileset or ", ".join(options.inputs),
+        provenance={
+            "fileset_hash": plan.fileset_hash,
+            "events": plan.events,
+            "flashbrew": importlib.metadata.version("flashbrew"),
+            **_notes(options.note),
+        },
+    )
+    if options.epochs is not None:
+        settings = dataclasses.replace(
+            settings, flow=dataclasses.replace(settings.flow, epochs=options.epochs)
+        )
+    return settings
+
+
+def _notes(pairs: Sequence[str]) -> dict[str, str]:
+    notes = dict(pair.partition("=")[::2] for pair in pairs)
+    empty = [key for key, value in notes.items() if not (key and value)]
+    if empty:
+        msg = f"--note must look like KEY=VALUE, found {empty[0]!r}"
+        raise ConfigurationError(msg)
+    return notes
+
+
+def _with_metrics(bundle: Bundle, metrics: dict[str, Any]) -> Bundle:
+    card = dataclasses.replace(bundle.card, metrics=dict(bundle.card.metrics) | metrics)
+    return dataclasses.replace(bundle, card=card)
+
+
+def _tell(now: Progress) -> None:
+    """Print one line per epoch on standard error."""
+    print(
+        f"{now.stage} epoch {now.epoch}/{now.epochs}: loss {now.train_loss:.4f}, "
+        f"validation {now.validation_loss:.4f} (best {now.best_loss:.4f}), "
+        f"{now.rows_per_second:,.0f} rows/s, {now.seconds:.0f} s",
+        file=sys.stderr,
+        flush=True,
+    )
+
+
+def _draw(bundle: Bundle, output: Path) -> None:
+    from processors.plots.training import plot_loss
+
+    metrics = bundle.card.metrics
+    networks = ("efficiency", "categories", "flow")
+    figure = plot_loss({name: metrics[name] for name in networks if name in metrics})
+    figure.savefig(output.with_suffix(".loss.png"), dpi=120)
+
+
+def _summarise(bundle: Bundle, output: Path) -> None:
+    from rich import box
+    from rich.table import Table
+
+    metrics = bundle.card.metrics
+    table = Table(box=box.SIMPLE_HEAD)
+    for heading in ("variable", "KS", "KS noise floor", "W1/sigma", "W1/sigma noise floor"):
+        table.add_column(heading, justify="left" if heading == "variable" else "right")
+    for row in metrics["closure"]:
+        numbers = (row["ks"], row["ks_floor"], row["w1"], row["w1_floor"])
+        table.add_row(row["variable"], *(f"{number:.4f}" for number in numbers))
+    console = results()
+    console.print(table)
+    console.print(
+        f"classifier AUC {metrics['auc']:.3f} on {metrics['held_out_reconstructed']:,} held-out "
+        f"objects; bundle {bundle.digest[:16]} in {output}"
+    )

@@ -1,0 +1,1 @@
+"""Figures in CMS style; every function takes results and returns the figure, the caller saves."""
