@@ -29,13 +29,16 @@ __all__ = [
     "GenContent",
     "Source",
     "conditions",
+    "event_weights",
     "has_pileup",
     "location",
+    "pileup_columns",
+    "read_pileup",
     "read_gen",
     "require_simulation",
 ]
 
-GEN_PART_FIELDS = ("pt", "eta", "phi", "pdgId", "statusFlags")
+GEN_PART_FIELDS = ("pt", "eta", "phi", "pdgId", "statusFlags", "genPartIdxMother")
 GEN_JET_FIELDS = ("pt", "eta", "phi", "mass", "partonFlavour", "hadronFlavour")
 LAST_COPY_BIT = STATUS_FLAGS.index("isLastCopy")
 ELECTRON, MUON = 11, 13
@@ -118,6 +121,22 @@ def read_pileup(events: Any) -> np.ndarray:
     """The six pile-up conditions of each event, ``(n_events, 6)`` float32."""
     columns = [ak.to_numpy(events.Pileup[name]).astype(np.float32) for name in PILEUP_FIELDS]
     return np.stack(columns, axis=1)
+
+
+def pileup_columns(pileup: np.ndarray) -> dict[str, np.ndarray]:
+    """Branches of drawn pile-up conditions ``(n_events, 6)``."""
+    integer = ("nPU", "sumEOOT", "sumLOOT")
+    return {
+        f"Pileup_{name}": pileup[:, i].astype(np.int32 if name in integer else np.float32)
+        for i, name in enumerate(PILEUP_FIELDS)
+    }
+
+
+def event_weights(events: Any) -> np.ndarray:
+    """Generator weight of each event, one where the file has none, ``(n_events,)`` float64."""
+    if "genWeight" not in events.fields:
+        return np.ones(len(events))
+    return ak.to_numpy(events["genWeight"]).astype(np.float64)
 
 
 def read_gen(events: Any) -> GenContent:

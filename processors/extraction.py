@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
-from flows.training import TrainingTable
 from pydantic import Field
 
 from flows.noise import Identity, uniforms
+from flows.training import TrainingTable
 from processors.base import Counters, FlowConfig, FlowProcessor, Result
 from processors.blocks import Block, blocks
 from processors.conditions import (
@@ -263,4 +263,6 @@ def _training_table(rows: Rows) -> TrainingTable:
         targets=rows.targets,
         categories=rows.categories.astype(np.int64),
         reconstructed=rows.reconstructed,
+        groups=rows.event.astype(np.int64),
+        pileup=rows.pileup,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import awkward as ak
@@ -9,7 +10,7 @@ import numpy as np
 
 from processors.jagged import counts_to_offsets, flatten
 
-__all__ = ["EventIds", "event_ids", "repeated"]
+__all__ = ["EventIds", "event_ids", "join", "repeated"]
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 MIX1, MIX2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
@@ -40,6 +41,12 @@ def event_ids(events: Any) -> EventIds:
     if "event" in fields:
         return EventIds(run, block, ak.to_numpy(events["event"]).astype(np.uint64), digested=False)
     return EventIds(run, block, _digest(events), digested=True)
+
+
+def join(parts: Sequence[EventIds]) -> EventIds:
+    """Identities of consecutive blocks as one."""
+    columns = [np.concatenate(values) for values in zip(*(p[:3] for p in parts), strict=True)]
+    return EventIds(*columns, digested=any(p.digested for p in parts))
 
 
 def repeated(ids: EventIds) -> int:

@@ -8,7 +8,16 @@ from __future__ import annotations
 
 import math
 
-from flows.features import Arctan, Log, Log1p, Logit, QuantileNormal, ResponseAbove, Standardise
+from flows.features import (
+    Affine,
+    Arctan,
+    Log,
+    Log1p,
+    Logit,
+    QuantileNormal,
+    ResponseAbove,
+    Standardise,
+)
 from processors.objects.columns import JET_BRANCHES
 from processors.objects.derived import JET_DERIVED
 from processors.objects.relations import Difference, Ratio, Share
@@ -63,7 +72,7 @@ COLUMNS = (
     Sampled("chFPV0EF", "1", (Log(), QuantileNormal()), spikes=(0.0,)),
     Sampled("hfsigmaEtaEta", "1", (Log(), QuantileNormal()), spikes=FAILED),
     Sampled("hfsigmaPhiPhi", "1", (Log(), QuantileNormal()), spikes=FAILED),
-    Sampled("puIdDisc", "1", (Arctan(3.0, 0.5), QuantileNormal())),
+    Sampled("puIdDisc", "1", (Affine(0.5, 0.5), *SCORE)),
     Sampled("qgl", "1", SCORE, spikes=FAILED),
     Sampled("btagCSVV2", "1", SCORE, spikes=(-10.0,)),
     Sampled("btagDeepB", "1", SCORE, spikes=FAILED),

@@ -8,7 +8,16 @@ from __future__ import annotations
 
 import math
 
-from flows.features import Arctan, Log, Log1p, Logit, QuantileNormal, ResponseAbove, Standardise
+from flows.features import (
+    Affine,
+    Arctan,
+    Log,
+    Log1p,
+    Logit,
+    QuantileNormal,
+    ResponseAbove,
+    Standardise,
+)
 from processors.objects.columns import MUON_BRANCHES
 from processors.objects.derived import MUON_DERIVED
 from processors.objects.relations import Beside, Difference, Excess, Ratio, SignOf
@@ -27,6 +36,8 @@ MUON_THRESHOLD = 3.0
 MUON_MASS = 0.1056583755
 """GeV; Particle Data Group 2022."""
 FLAG = (0, 1)
+SCORE = (Affine(0.5, 0.5), Logit(1e-5), QuantileNormal())
+"""For scores between -1 and 1 that pile up at both ends."""
 
 CONDITIONS = (
     Condition("GenMuon_eta", "1", (Standardise(),)),
@@ -88,9 +99,9 @@ COLUMNS = (
         tolerance=1e-6,
     ),
     Sampled("segmentComp", "1", (Logit(1e-4), QuantileNormal()), spikes=(0.0, 1.0)),
-    Sampled("softMva", "1", (Arctan(5.0, 0.5), QuantileNormal()), spikes=(-1.0,)),
-    Sampled("mvaLowPt", "1", (Arctan(5.0, 0.5), QuantileNormal())),
-    Sampled("mvaTTH", "1", (Arctan(5.0, 0.5), QuantileNormal())),
+    Sampled("softMva", "1", SCORE, spikes=(-1.0,)),
+    Sampled("mvaLowPt", "1", SCORE),
+    Sampled("mvaTTH", "1", SCORE),
     Categorical("charge", (-1, 1), SignOf("charge")),
     Categorical("isGlobal", FLAG),
     Categorical("isTracker", FLAG),

@@ -63,8 +63,13 @@ def _band(axes: Axes, one: hist.Hist) -> None:
     error = np.sqrt(one.variances()) / (_total(one) or 1.0)
     low, high = np.clip(share - error, 0, None), share + error
     axes.fill_between(
-        edges, np.append(low, low[-1]), np.append(high, high[-1]), step="post", color=FULL,
-        alpha=0.35, linewidth=0,
+        edges,
+        np.append(low, low[-1]),
+        np.append(high, high[-1]),
+        step="post",
+        color=FULL,
+        alpha=0.35,
+        linewidth=0,
     )
 
 
@@ -122,8 +127,13 @@ def _ratio(axes: Axes, full: hist.Hist, flash: hist.Hist) -> None:
     axes.axhline(1.0, color="black", linewidth=0.8)
     low, high = 1.0 - relative["full"], 1.0 + relative["full"]
     axes.fill_between(
-        edges, np.append(low, low[-1]), np.append(high, high[-1]), step="post", color=FULL,
-        alpha=0.35, linewidth=0,
+        edges,
+        np.append(low, low[-1]),
+        np.append(high, high[-1]),
+        step="post",
+        color=FULL,
+        alpha=0.35,
+        linewidth=0,
     )
     axes.errorbar(
         centres, ratio, ratio * relative["flash"], fmt="o", color=FLASH, markersize=3, linewidth=1

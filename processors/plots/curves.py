@@ -26,6 +26,7 @@ def roc(signal: np.ndarray, background: np.ndarray) -> tuple[np.ndarray, np.ndar
         >>> s.tolist(), b.tolist()
         ([1.0, 1.0, 0.75, 0.0], [1.0, 1.0, 0.25, 0.0])
     """
+
     def passed(values: np.ndarray) -> np.ndarray:
         return np.cumsum(values[::-1])[::-1] / max(values.sum(), 1e-30)
 
@@ -56,7 +57,10 @@ def plot_roc(
                 efficiency, mistag = roc(wanted, np.asarray(other))
                 shown = mistag > 0
                 axes.plot(
-                    efficiency[shown], mistag[shown], color=color, linestyle=line,
+                    efficiency[shown],
+                    mistag[shown],
+                    color=color,
+                    linestyle=line,
                     label=f"{NAMES[source]}, {name}",
                 )
         axes.set_yscale("log")
@@ -101,13 +105,22 @@ def plot_response(histogram: hist.Hist, *, dataset: str, name: str) -> Figure:
                 continue
             error = width / np.sqrt(np.maximum(entries, 1.0))
             main.errorbar(
-                middle[shown], mean[shown], error[shown], fmt="o" if source == "full" else "s",
-                color=color, markersize=5, label=NAMES[source],
+                middle[shown],
+                mean[shown],
+                error[shown],
+                fmt="o" if source == "full" else "s",
+                color=color,
+                markersize=5,
+                label=NAMES[source],
                 mfc="white" if source == "flash" else color,
             )
             below.plot(
-                middle[shown], width[shown], "o-" if source == "full" else "s--", color=color,
-                markersize=4, mfc="white" if source == "flash" else color,
+                middle[shown],
+                width[shown],
+                "o-" if source == "full" else "s--",
+                color=color,
+                markersize=4,
+                mfc="white" if source == "flash" else color,
             )
         main.set_xscale("log")
         main.axhline(1.0, color="black", linewidth=0.8, linestyle=":")
@@ -145,8 +158,14 @@ def plot_efficiency(histogram: hist.Hist, *, dataset: str, name: str) -> Figure:
             found[source] = passed / safe
             error = np.sqrt(np.clip(found[source] * (1 - found[source]), 0, None) / safe)
             main.errorbar(
-                middle, found[source], error, fmt="o" if source == "full" else "s", color=color,
-                markersize=5, mfc="white" if source == "flash" else color, label=NAMES[source],
+                middle,
+                found[source],
+                error,
+                fmt="o" if source == "full" else "s",
+                color=color,
+                markersize=5,
+                mfc="white" if source == "flash" else color,
+                label=NAMES[source],
             )
         if len(found) == len(STYLES):
             ratio = found["flash"] / np.where(found["full"] > 0, found["full"], np.nan)
@@ -187,7 +206,12 @@ def plot_correlation(histogram: hist.Hist, *, dataset: str) -> Figure:
                 color, line = STYLES[source]
                 levels = _levels(values)
                 axes.contour(
-                    x.centers, y.centers, values.T, levels=levels, colors=color, linestyles=line,
+                    x.centers,
+                    y.centers,
+                    values.T,
+                    levels=levels,
+                    colors=color,
+                    linestyles=line,
                     linewidths=1.3,
                 )
                 axes.plot([], [], color=color, linestyle=line, label=NAMES[source])

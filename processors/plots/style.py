@@ -61,6 +61,4 @@ def label(axes: Axes, dataset: str) -> None:
     """Head line: what made the figure, which data."""
     place = {"transform": axes.transAxes, "va": "bottom"}
     axes.text(0.0, 1.01, "flashbrew", ha="left", fontweight="bold", fontsize=14, **place)
-    axes.text(
-        1.0, 1.01, f"simulation, {dataset}", ha="right", fontsize=11, color=MUTED, **place
-    )
+    axes.text(1.0, 1.01, f"simulation, {dataset}", ha="right", fontsize=11, color=MUTED, **place)

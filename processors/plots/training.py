@@ -24,7 +24,10 @@ def plot_loss(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> 
             epochs = range(1, len(train) + 1)
             axes.plot(epochs, train, color=FULL, label="training")
             axes.plot(
-                range(1, len(validation) + 1), validation, color=FLASH, linestyle="--",
+                range(1, len(validation) + 1),
+                validation,
+                color=FLASH,
+                linestyle="--",
                 label="validation",
             )
             axes.set_title(name, fontsize=14)

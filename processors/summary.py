@@ -1,0 +1,122 @@
+"""What is made once from merged histograms: distances, figures."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import hist
+from matplotlib.figure import Figure
+
+from processors.base import Result
+from processors.distances import from_histograms
+from processors.objects.binning import BINNINGS, CORRELATIONS
+from processors.plots.columns import plot_column
+from processors.plots.curves import (
+    plot_correlation,
+    plot_efficiency,
+    plot_response,
+    plot_roc,
+)
+from processors.validation import EVENT
+
+__all__ = ["distances", "figures", "finish"]
+
+logger = logging.getLogger(__name__)
+TAGGERS = ("btagDeepFlavB", "btagDeepB", "btagCSVV2")
+REJECTED = ("c", "gluon", "light")
+UNMATCHED = "unmatched"
+
+
+def matched(histogram: hist.Hist) -> hist.Hist:
+    """A column's histogram without objects that have no generator partner, origin summed.
+
+    Flash simulation makes objects from generator objects only; comparing like with like leaves
+    pile-up jets, fakes out.
+    """
+    if "origin" not in histogram.axes.name:
+        return histogram
+    origins = [name for name in histogram.axes["origin"] if name != UNMATCHED]
+    return histogram[:, origins, :][:, sum, :]
+
+
+def distances(hists: Mapping[str, hist.Hist]) -> list[dict[str, Any]]:
+    """Distance of flash from full for every column both have, as plain rows."""
+    rows = []
+    for collection, columns in BINNINGS.items():
+        for variable in columns:
+            name = f"{collection}_{variable}"
+            if name in hists:
+                rows.append(_row(collection, variable, matched(hists[name])))
+    rows += [_row("event", name, hists[f"event_{name}"]) for name in EVENT if _has(hists, name)]
+    return [row for row in rows if row is not None]
+
+
+def _has(hists: Mapping[str, hist.Hist], name: str) -> bool:
+    return f"event_{name}" in hists
+
+
+def _row(collection: str, variable: str, histogram: hist.Hist) -> dict[str, Any] | None:
+    full, flash = histogram["full", :], histogram["flash", :]
+    if full.sum(flow=True).value <= 0 or flash.sum(flow=True).value <= 0:
+        return None
+    found = from_histograms(full, flash)
+    return {"object": collection, "variable": variable, **found._asdict()}
+
+
+def figures(hists: Mapping[str, hist.Hist], dataset: str) -> Iterator[tuple[str, Figure]]:
+    """All figures of a dataset with their file names, made one at a time."""
+    for collection, columns in BINNINGS.items():
+        for variable in columns:
+            name = f"{collection}_{variable}"
+            if name in hists:
+                yield name, plot_column(matched(hists[name]), dataset=dataset)
+        for x, y in CORRELATIONS[collection]:
+            name = f"{collection}_{x}_{y}"
+            if name in hists:
+                yield f"correlation_{name}", plot_correlation(hists[name], dataset=dataset)
+        if f"{collection}_response" in hists:
+            response = hists[f"{collection}_response"]
+            yield (
+                f"response_{collection}",
+                plot_response(response, dataset=dataset, name=collection.lower()),
+            )
+            efficiency = hists[f"{collection}_efficiency"]
+            yield (
+                f"efficiency_{collection}",
+                plot_efficiency(efficiency, dataset=dataset, name=collection.lower()),
+            )
+    for tagger in TAGGERS:
+        if f"Jet_{tagger}" in hists:
+            histogram = hists[f"Jet_{tagger}"]
+            yield f"roc_{tagger}", plot_roc(histogram, dataset=dataset, backgrounds=REJECTED)
+    for name in EVENT:
+        if _has(hists, name):
+            yield f"event_{name}", plot_column(hists[f"event_{name}"], dataset=dataset)
+
+
+def finish(accumulator: Result, output_dir: Path) -> dict[str, Any]:
+    """Write the figures of every dataset to ``plots/``, return all distances.
+
+    Arguments:
+        accumulator: Merged result.
+        output_dir: Directory of the run.
+    """
+    rows, plots = [], []
+    for dataset, result in accumulator.items():
+        hists = result["hists"]
+        several = len(accumulator) > 1
+        folder = output_dir / "plots"
+        if several:
+            folder /= re.sub(r"[^A-Za-z0-9._+-]", "_", dataset)
+        folder.mkdir(parents=True, exist_ok=True)
+        rows += [{"dataset": dataset, **row} for row in distances(hists)]
+        for name, figure in figures(hists, dataset):
+            path = folder / f"{name}.png"
+            figure.savefig(path)
+            plots.append(str(path.relative_to(output_dir)))
+        logger.info("%d figures of %s in %s", len(plots), dataset, folder)
+    return {"distances": rows, "plots": plots}
