@@ -113,7 +113,8 @@ def _missing(
         return np.column_stack([x, y])
 
     visible = np.bincount(gen.event, gen["pt"], minlength=events)
-    width = np.sqrt(MET_NOISE_GEV**2 + MET_PER_SQRT_SUM**2 * visible + MET_PER_SQRT_RHO**2 * state.rho)
+    variance = MET_NOISE_GEV**2 + MET_PER_SQRT_SUM**2 * visible
+    width = np.sqrt(variance + MET_PER_SQRT_RHO**2 * state.rho)
     imbalance = rng.standard_normal((events, 2)) * width[:, None] / np.sqrt(2.0)
     lost = balance(parts, np.where(_invisible(parts), parts["pt"], 0.0))
     wrong = balance(jets, np.where(jets["gen_row"] >= 0, jets["gen_pt"] - jets["pt"], 0.0))

@@ -13,17 +13,20 @@ from samples.detector.tables import Flat, pair_up
 __all__ = ["Deposits", "muons_in_jets", "reconstruct_deposits"]
 
 JET_RADIUS = 0.4
-TRACKER_EDGE, TRACKER_WIDTH = 2.60, 0.09
+# All chosen, to give the energy fractions of the v12 ttbar file; energies in GeV.
+TRACKER_EDGE, TRACKER_WIDTH = 2.65, 0.09
 TRACK_LOSS, CORE_LOSS, CORE_LN_PT, CORE_WIDTH = 0.04, 0.06, 5.8, 0.5  # ln(GeV)
 TRACK_SPREAD, TRACK_GRAIN = 0.03, 0.22  # constant, over sqrt(number of tracks)
 PHOTON_CONSTANT, PHOTON_STOCHASTIC = 0.05, 0.25  # over sqrt(GeV)
 HADRON_RESPONSE, HADRON_CONSTANT, HADRON_STOCHASTIC = 0.55, 0.12, 0.85
-LOST_TRACK_RESPONSE = 0.25, 0.75  # of calorimeters alone: inside, outside the tracker
+HADRON_FOUND_GEV, HADRON_FOUND_WIDTH_GEV = 2.5, 0.9
+LOST_TRACK_RESPONSE = 0.25, 0.55  # of calorimeters alone: inside, outside the tracker
 OVERLAP_TO_PHOTONS = 0.02  # charged-hadron energy taken for photons
 ELECTRON_LEAK = 0.04  # of lepton energy behind the crystals
-HADRON_FLOOR_GEV, HADRON_FLOOR_SPREAD = 0.25, 1.2  # noise clusters: neHEF never exactly zero
+HADRON_FLOOR, HADRON_FLOOR_SPREAD = 0.010, 0.9  # of the jet, noise: neHEF is never zero
 ELECTRON_ID = 0.80
-CONVERSION_RATE, CONVERSION_SHARE = 0.24, 0.25  # photons, hadrons found as an electron
+CONVERSION_RATE, CONVERSION_SHARE, CONVERSION_SPREAD = 0.24, 0.28, 0.9
+# (hadrons or converted photons found as an electron: rate, share of the energy, its spread)
 CONVERSION_COUNTED = 0.85
 GHOST_ELECTRONS = 0.09
 FAKE_ELECTRON_GEV = 9.0
@@ -31,12 +34,12 @@ MUON_SHARE_SPREAD = 0.04
 PILEUP_CHARGED, PILEUP_NEUTRAL = 0.5, 0.10  # of rho * area, left after subtraction
 PILEUP_SHAPE = 1.6
 PILEUP_EM_SHAPE = (1.5, 4.0)  # electromagnetic share of neutral pile-up
-ECAL_THRESHOLD_GEV, ECAL_WIDTH_GEV = 2.2, 0.5
+ECAL_THRESHOLD_GEV, ECAL_WIDTH_GEV = 1.7, 0.5
 TRACK_THRESHOLD_GEV, TRACK_WIDTH_GEV = 0.8, 0.2
 FORWARD_ETA, FORWARD_WIDTH = 3.0, 0.06
 FORWARD_EM_MEAN, FORWARD_EM_SHAPE = -2.6, 0.9  # logit of the electromagnetic share there
 ENDCAP_ETA, ENDCAP_WIDTH, ENDCAP_PHOTON_LOSS = 2.55, 0.08, 0.70  # called hadrons without tracks
-PRESHOWER_ETA, PRESHOWER_WIDTH, PRESHOWER_LOSS = 1.4, 0.25, 0.30
+PRESHOWER_ETA, PRESHOWER_WIDTH, PRESHOWER_LOSS = 1.4, 0.25, 0.42
 PHOTON_SOFT_GEV, PHOTON_SOFT_SLOPE, PHOTON_SCALE = 18.0, 0.5, 1.2  # clusters lost in soft jets
 PHOTON_MULTIPLICITY, PHOTON_MULTIPLICITY_POWER = 7.0, 0.6
 
@@ -96,7 +99,8 @@ def reconstruct_deposits(
     hcal = hcal + ELECTRON_LEAK * pt * (jets["electronFraction"] + jets["muonFraction"])
     width = HADRON_CONSTANT + HADRON_STOCHASTIC / np.sqrt(hcal + 1.0)
     neutral = hcal * lognormal(rng, width, n)
-    neutral = neutral + HADRON_FLOOR_GEV * lognormal(rng, HADRON_FLOOR_SPREAD, n)
+    found = bernoulli(rng, expit((hcal - HADRON_FOUND_GEV) / HADRON_FOUND_WIDTH_GEV))
+    neutral = neutral * found + HADRON_FLOOR * pt * lognormal(rng, HADRON_FLOOR_SPREAD, n)
     charged, neutral, photons, pileup = _add_pileup(
         jets, charged, neutral, photons, inside, state, rng
     )
@@ -147,7 +151,7 @@ def _electrons(
     charged = charged + np.where(good, 0.0, 0.4 * true * inside)
     odds = CONVERSION_RATE * expit((photons - FAKE_ELECTRON_GEV) / 4.0) * inside
     extra = bernoulli(rng, odds)
-    share = CONVERSION_SHARE * lognormal(rng, 0.6, n)
+    share = CONVERSION_SHARE * lognormal(rng, CONVERSION_SPREAD, n)
     share = np.where(extra, share / (1 + share), 0.0)
     moved = photons + charged
     number = good.astype(np.int64) + (extra & bernoulli(rng, np.full(n, CONVERSION_COUNTED)))

@@ -14,9 +14,10 @@ CONE_03, CONE_04 = 0.3, 0.4
 MINI_MIN, MINI_MAX, MINI_KT_GEV = 0.05, 0.20, 10.0  # radius = 10 GeV / pt, CMSSW miniIsolation
 TRACK_VETO_DR, NEUTRAL_VETO_DR = 0.0001, 0.01  # MuonPFIsolationSequence
 CHARGED_PT_GEV, NEUTRAL_PT_GEV = 0.5, 0.5
+# Chosen, to give the isolations of the v12 ttbar file.
 TRACK_EFFICIENCY = 0.92
 PHOTON_EFFICIENCY, NEUTRAL_EFFICIENCY = 0.80, 0.65
-SCALE_SPREAD = 0.10  # of a cone sum, per term
+SCALE_SPREAD = 0.15  # of a cone sum, per term
 # Pile-up in a cone: compound sum with mean rho * area * fraction. Charged part leaks from other
 # vertices; of the neutral part a half is left after the delta-beta correction. Chosen.
 LEAK_GRAIN_GEV, NEUTRAL_GRAIN_GEV = 0.9, 1.0
@@ -80,9 +81,8 @@ def _cone_sums(
     identity = np.abs(near["pdgId"])[right]
     is_charged = (near["charge"] != 0)[right]
     itself = (dr < 0.02) & (np.abs(near["pt"][right] / muons["true_pt"][left] - 1.0) < 0.02)
-    efficiency = np.where(
-        is_charged, TRACK_EFFICIENCY, np.where(identity == 22, PHOTON_EFFICIENCY, NEUTRAL_EFFICIENCY)
-    )
+    calorimeter = np.where(identity == 22, PHOTON_EFFICIENCY, NEUTRAL_EFFICIENCY)
+    efficiency = np.where(is_charged, TRACK_EFFICIENCY, calorimeter)
     seen = bernoulli(rng, efficiency) & ~itself
     seen &= dr > np.where(is_charged, TRACK_VETO_DR, NEUTRAL_VETO_DR)
     pt = near["pt"][right] * seen

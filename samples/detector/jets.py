@@ -9,27 +9,36 @@ from samples.detector.event import EventState
 from samples.detector.shapes import bernoulli, expit, lognormal, tailed
 from samples.detector.tables import Flat, delta_phi, pair_up
 
-__all__ = ["JET_PT_THRESHOLD_GEV", "jets_from_generator", "raw_factor", "with_fractions"]
+__all__ = [
+    "CALORIMETER_ETA",
+    "JET_PT_THRESHOLD_GEV",
+    "jets_from_generator",
+    "raw_factor",
+    "with_fractions",
+]
 
+CALORIMETER_ETA = 5.191  # end of the CMS forward calorimeter
 JET_PT_THRESHOLD_GEV = 15.0  # NanoAOD
 
 # Resolution noise/pt (+) stochastic/sqrt(pt) (+) constant: form of arXiv:1607.03663, values
 # chosen to give the widths of the v12 ttbar file on top of what the composition brings.
-NOISE_GEV, STOCHASTIC, CONSTANT = 2.2, 0.66, 0.035
+NOISE_GEV, STOCHASTIC, CONSTANT = 2.0, 0.62, 0.035
 ENDCAP_WIDTH = 0.35  # relative growth around |eta| = 2.9
 RESPONSE_LOW, RESPONSE_HIGH = (0.8, 0.85), (1.7, 0.28)
-MEAN_RESPONSE = 0.84  # of the summed deposits, calibrated away
-MEAN_OFFSET_GEV = 1.0
+MEAN_RESPONSE = 0.865  # of the summed deposits, calibrated away
+MEAN_OFFSET_GEV = 0.6
 MEAN_RHO_GEV = 20.0
 OFFSET_PER_RHO = 0.03
+ENDCAP_RESPONSE = 0.06  # overcorrection beyond |eta| 1.5
 GLUON_RESPONSE, CHARM_RESPONSE, BEAUTY_RESPONSE = -0.012, -0.03, -0.06
 # Efficiency: PUPPI and pile-up losses at low pt, on top of the 15 GeV threshold.
-EFFICIENCY_PT_GEV, EFFICIENCY_PER_PU, EFFICIENCY_SLOPE = 10.0, 0.07, 0.32  # slope in ln pt
+EFFICIENCY_PT_GEV, EFFICIENCY_PER_PU, EFFICIENCY_SLOPE = 7.8, 0.07, 0.42  # slope in ln pt
 EFFICIENCY_FORWARD = 0.8  # relative growth of the turn-on beyond the tracker
 EFFICIENCY_PLATEAU = 0.997
 MERGE_DR, MERGE_WIDTH, MERGE_LOSS = 0.50, 0.05, 0.50
 ANGLE_CONSTANT, ANGLE_GEV = 0.007, 0.72
 ANGLE_TAIL = (0.7, 0.95)
+MATCH_DR = 0.4  # NanoAOD's limit; jets that point farther away are lost
 AREA, AREA_WIDTH, AREA_LOW, AREA_HIGH = 0.4985, 0.055, (0.7, 1.2), (1.3, 1.0)
 MASS_RESPONSE, MASS_WIDTH = 0.84, 0.22
 MASS_RESPONSE_POWER = 0.7
@@ -40,7 +49,7 @@ CONSTITUENT_SPREAD, CONSTITUENT_NOISE = 0.07, 0.7
 ENDCAP_CONSTITUENTS = 0.2  # share not resolved
 NEUTRAL_SEEN = 0.68
 PILEUP_PARTICLES_PER_GEV = 0.6
-FORWARD_TOWERS = 2.5  # one constituent per tower beyond |eta| 3
+FORWARD_TOWERS = 4.0  # one constituent per tower beyond |eta| 3
 PHOTON_RESPONSE, NEUTRAL_RESPONSE = -0.25, 0.30  # change of response with the fractions
 
 
@@ -62,7 +71,8 @@ def jets_from_generator(
     expected = MEAN_RESPONSE * pt + MEAN_OFFSET_GEV
     expected = expected + OFFSET_PER_RHO * (state.rho[gen.event] - MEAN_RHO_GEV)
     parton, hadron = np.abs(gen["partonFlavour"]), gen["hadronFlavour"]
-    flavour = GLUON_RESPONSE * (parton == 21) + CHARM_RESPONSE * (hadron == 4)
+    endcap = ENDCAP_RESPONSE * expit((eta - 1.5) / 0.2)
+    flavour = endcap + GLUON_RESPONSE * (parton == 21) + CHARM_RESPONSE * (hadron == 4)
     flavour = flavour + BEAUTY_RESPONSE * (hadron == 5)
     total = deposits.total
     kind = PHOTON_RESPONSE * (deposits.photons / total - 0.2)
@@ -78,7 +88,9 @@ def jets_from_generator(
     }  # fmt: skip
     jets = gen.only(columns)
     jets = _with_shape(jets, deposits, state, rng)
-    kept = np.flatnonzero(found & (jets["pt"] > JET_PT_THRESHOLD_GEV))
+    dr = np.hypot(jets["eta"] - gen["eta"], delta_phi(jets["phi"], gen["phi"]))
+    found &= (jets["pt"] > JET_PT_THRESHOLD_GEV) & (dr < MATCH_DR)
+    kept = np.flatnonzero(found & (np.abs(jets["eta"]) < CALORIMETER_ETA))
     return jets.take(kept), Deposits(*(values[kept] for values in deposits))
 
 
@@ -96,7 +108,8 @@ def _efficiency(gen: Flat, closest: np.ndarray, state: EventState) -> np.ndarray
     half = half * (1 + EFFICIENCY_FORWARD * forward)
     turn_on = expit(np.log(gen["pt"] / half) / EFFICIENCY_SLOPE)
     merged = 1.0 - MERGE_LOSS * expit((MERGE_DR - closest) / MERGE_WIDTH)
-    return EFFICIENCY_PLATEAU * turn_on * merged
+    edge = expit((CALORIMETER_ETA - 0.1 - np.abs(gen["eta"])) / 0.04)
+    return EFFICIENCY_PLATEAU * turn_on * merged * edge
 
 
 def _width(pt: np.ndarray, eta: np.ndarray) -> np.ndarray:

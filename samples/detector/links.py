@@ -15,7 +15,6 @@ from samples.detector.tables import Flat, pair_up, unflatten
 __all__ = ["associate", "order_by_pt", "write_jets", "write_muons"]
 
 ASSOCIATION_DR = 0.4
-ASSOCIATION_LOSS = 0.0
 
 
 def order_by_pt(table: Flat) -> np.ndarray:
@@ -59,18 +58,23 @@ def write_muons(muons: Flat, jets: Flat, parts: Flat) -> ak.Array:
     return _records(columns, MUON_BRANCHES, muons.counts)
 
 
+def _leading_muons(muons: Flat, jets: int) -> tuple[np.ndarray, np.ndarray]:
+    """Per-event indices of the two hardest muons of each jet, -1 for none."""
+    inside = np.flatnonzero(muons["jet_reco_row"] >= 0)
+    inside = inside[np.argsort(muons["jet_reco_row"][inside], kind="stable")]
+    row = muons["jet_reco_row"][inside]
+    local = inside - muons.starts[muons.event[inside]]
+    rank = np.arange(len(row)) - np.searchsorted(row, row)
+    first, second = np.full(jets, -1), np.full(jets, -1)
+    first[row[rank == 0]] = local[rank == 0]
+    second[row[rank == 1]] = local[rank == 1]
+    return first, second
+
+
 def write_jets(jets: Flat, muons: Flat, gen: Flat) -> ak.Array:
     """NanoAOD collection of jets, in the order of the table; muon indices point into ``muons``."""
     n, none = len(jets), np.full(len(jets), -1)
-    first, second = none.copy(), none.copy()
-    row = muons["jet_reco_row"]
-    local = np.arange(len(muons)) - muons.starts[muons.event]
-    for index in np.flatnonzero(row >= 0):
-        jet = row[index]
-        if first[jet] < 0:
-            first[jet] = local[index]
-        elif second[jet] < 0:
-            second[jet] = local[index]
+    first, second = _leading_muons(muons, n)
     columns = dict(jets.columns)
     truth = {
         "hadronFlavour": jets["gen_hadronFlavour"], "partonFlavour": jets["gen_partonFlavour"]

@@ -23,22 +23,25 @@ CORE_LOSS, CORE_DR = 0.10, 0.03  # beside a hard jet axis
 PILEUP_LOSS = 0.0004  # per pile-up interaction
 FAKE_EFFICIENCY = 0.75
 
+# (the widths of the turn-ons and the losses are chosen)
+
 # Relative pt error: a (+) b pt, CMS tracker at 7 TeV, arXiv:1405.6569 figure 14, v12 medians.
 ERROR_BARREL, ERROR_ENDCAP, ERROR_TURN, ERROR_WIDTH = 0.0085, 0.0150, 1.35, 0.25
 ERROR_PER_GEV = 0.00016
 ERROR_SPREAD = 0.12
 RESOLUTION_TAIL_LOW, RESOLUTION_TAIL_HIGH = (1.5, 0.55), (1.6, 0.40)
+# From here on to the impact parameters: chosen.
 RADIATION_RATE, RADIATION_LOSS = 0.025, 0.04  # muons that lose energy before the chambers
 ANGLE_CONSTANT_RAD, ANGLE_GEV = 0.0005, 0.005  # multiple scattering / pt
 ANGLE_BARREL_ENDCAP = 0.35
 ANGLE_TAIL = (1.7, 0.8)
 FLIP_AT_100_GEV, FLIP_POWER, FLIP_FLOOR = 1.5e-3, 1.5, 4e-4
 
-# Impact parameter errors in cm: constant (+) multiple scattering / pt, v12 medians.
-DXY_CONSTANT_CM, DXY_GEV_CM = 0.0010, 0.0065
-DZ_CONSTANT_CM, DZ_GEV_CM = 0.0018, 0.0060
-FORWARD_DXY, FORWARD_DZ = 0.18, 0.35  # growth with eta squared
-IP_ERROR_SPREAD = 0.15
+# Impact parameter errors in cm: constant + multiple scattering / pt, v12 medians.
+DXY_CONSTANT_CM, DXY_GEV_CM = 0.0008, 0.0060
+DZ_CONSTANT_CM, DZ_GEV_CM = 0.0014, 0.0065
+FORWARD_DXY, FORWARD_DZ, FORWARD_DZ4 = 0.08, 0.22, 0.05  # growth with eta^2, eta^4
+IP_ERROR_SPREAD, DZ_ERROR_SPREAD = 0.11, 0.22
 IP_TAIL = (1.8, 0.7)
 KINK_CM = 0.03  # extra displacement of decays in flight
 
@@ -112,9 +115,10 @@ def _impact(muons: Flat, state: EventState, rng: np.random.Generator) -> Flat:
     true_dxy = lxy * np.sin(turn)
     true_dz = lxy * (np.sinh(muons["axis_eta"]) - np.cos(turn) * slope)
     spread = np.exp(IP_ERROR_SPREAD * (0.6 * muons["quality"] + 0.8 * rng.standard_normal(n)))
-    dxy_error = np.hypot(DXY_CONSTANT_CM, DXY_GEV_CM / pt) * (1 + FORWARD_DXY * eta**2) * spread
-    spread_z = spread * lognormal(rng, 0.08, n)
-    dz_error = np.hypot(DZ_CONSTANT_CM, DZ_GEV_CM / pt) * (1 + FORWARD_DZ * eta**2) * spread_z
+    dxy_error = (DXY_CONSTANT_CM + DXY_GEV_CM / pt) * (1 + FORWARD_DXY * eta**2) * spread
+    forward = 1 + FORWARD_DZ * eta**2 + FORWARD_DZ4 * eta**4
+    dz_error = (DZ_CONSTANT_CM + DZ_GEV_CM / pt) * forward * spread**0.5
+    dz_error = dz_error * lognormal(rng, DZ_ERROR_SPREAD, n)
     dxy_beam = true_dxy + dxy_error * tailed(rng, n, IP_TAIL, IP_TAIL)
     phi, shift, beam = muons["phi"], state.pv_shift[event], state.beam_shift[event]
     dz = true_dz + dz_error * tailed(rng, n, IP_TAIL, IP_TAIL) - shift[:, 2]

@@ -6,7 +6,13 @@ import numpy as np
 
 from samples.detector.composition import Deposits
 from samples.detector.event import EventState
-from samples.detector.jets import AREA, AREA_WIDTH, JET_PT_THRESHOLD_GEV, raw_factor
+from samples.detector.jets import (
+    AREA,
+    AREA_WIDTH,
+    CALORIMETER_ETA,
+    JET_PT_THRESHOLD_GEV,
+    raw_factor,
+)
 from samples.detector.shapes import bernoulli, expit, lognormal
 from samples.detector.tables import Flat, delta_phi, pair_up
 
@@ -31,6 +37,7 @@ def jets_from_pileup(
     pt = pileup["pt"] * scale * lognormal(rng, SCALE_SPREAD, n)
     kept = bernoulli(rng, KEPT_CENTRAL + (KEPT_FORWARD - KEPT_CENTRAL) * forward)
     kept &= ~_overlapping(pileup, jets) & ~_overlapping(pileup, gen)
+    kept &= eta < CALORIMETER_ETA - ANGLE_RAD
     rows = np.flatnonzero(kept & (pt > JET_PT_THRESHOLD_GEV))
     source, pt = pileup.take(rows), pt[rows]
     deposits = _deposits(source, pt, rng)

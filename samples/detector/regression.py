@@ -6,7 +6,7 @@ import numpy as np
 
 from samples.detector.composition import Deposits
 from samples.detector.event import EventState
-from samples.detector.shapes import bernoulli, expit, lognormal, tailed
+from samples.detector.shapes import bernoulli, expit, logit, tailed
 from samples.detector.tables import Flat
 
 __all__ = ["with_forward_shapes", "with_regression"]
@@ -26,6 +26,7 @@ SIGMA_ETA, SIGMA_PHI, SIGMA_SPREAD = 0.045, 0.045, 0.40
 SIGMA_COMMON = 0.7  # share of the spread that eta and phi have in common
 NO_SHAPE = -1.0
 STRIPS = (1.2, 0.25)  # Poisson means of central, adjacent strips
+MUON_SHARE_BLUR = 0.15  # in the logit of the fraction
 ADJACENT_MAX, CENTRAL_MAX = 5, 4
 
 
@@ -48,7 +49,8 @@ def with_regression(
         log = np.log(mean) + slope * np.tanh(soft) - RESPONSE_SEEN * 0.5 * response
         log = log + NEUTRINO_SEEN * np.log1p(neutrino) + 0.10 * np.tanh(3 * muon)
         log = log + 0.03 * (jets["btagDeepFlavB"] - 0.5) * (1 if name == "b" else -0.5)
-        corrections[f"{name}RegCorr"] = np.exp(log + spread * tailed(None, n, TAIL_LOW, TAIL_HIGH, z))
+        log = log + spread * tailed(None, n, TAIL_LOW, TAIL_HIGH, z)
+        corrections[f"{name}RegCorr"] = np.exp(log)
     width = RESOLUTION_AT_50 * (pt / 50.0) ** RESOLUTION_POWER
     width = width * np.exp(0.5 * np.abs(response)) * (1 + 0.4 * neutrino) * (1 + 0.15 * muon)
     width = width * (1 + 0.15 * (state.rho[jets.event] / 20.0 - 1))
@@ -56,10 +58,11 @@ def with_regression(
     for name, scale in (("b", 1.0), ("c", 0.88)):
         z = 0.75 * shared + 0.66 * rng.standard_normal(n)
         corrections[f"{name}RegRes"] = scale * width * np.exp(RESOLUTION_SPREAD * z)
-    muon_share = muon * lognormal(rng, 0.05, n)
+    inside = np.clip(muon, 1e-6, 1 - 1e-6)
+    muon_share = expit(logit(inside) + MUON_SHARE_BLUR * rng.standard_normal(n)) * (muon > 0)
     leptons = np.maximum(muon, deposits.electrons / total)
     clean = bernoulli(rng, 0.92 * expit((0.62 - leptons) / 0.06))
-    corrections |= {"muonSubtrFactor": np.minimum(muon_share, 0.9995), "cleanmask": clean}
+    corrections |= {"muonSubtrFactor": muon_share, "cleanmask": clean}
     return jets.with_columns(corrections)
 
 

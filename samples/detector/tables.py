@@ -9,7 +9,16 @@ from typing import NamedTuple
 import awkward as ak
 import numpy as np
 
-__all__ = ["Flat", "Pairs", "delta_phi", "flatten", "make_flat", "pair_up", "rows_of_index", "unflatten"]
+__all__ = [
+    "Flat",
+    "Pairs",
+    "delta_phi",
+    "flatten",
+    "make_flat",
+    "pair_up",
+    "rows_of_index",
+    "unflatten",
+]
 
 
 @dataclass(frozen=True)

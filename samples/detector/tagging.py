@@ -16,7 +16,7 @@ __all__ = ["with_tags"]
 CLASSES = ("b", "c", "uds", "g")
 MEANS = {
     "b": (5.7, 2.6, -0.30, 0.15),
-    "c": (0.7, 3.1, 0.15, 0.70),
+    "c": (0.45, 3.2, 0.15, 0.70),
     "uds": (-3.2, -1.75, -0.05, 0.55),
     "g": (-3.1, -1.75, -0.5, 1.3),
 }
@@ -27,16 +27,18 @@ VERTEX_MISSED = (0.17, 0.48)  # b, c jets whose displaced vertex is not found
 VERTEX_MISSED_SHIFT = (5.2, 4.2)
 B_EVIDENCE, C_EVIDENCE = (1.0, 0.40, 0.0, 0.0), (0.45, 1.0, 0.0, 0.0)  # logits per evidence
 LOGIT_SPREAD = {"b": (1.2, 0.6, 0.45, 0.45), "c": (1.0, 0.8, 0.45, 0.45),
-                "uds": (0.5, 0.25, 0.4, 0.4), "g": (0.5, 0.25, 0.4, 0.4)}  # fmt: skip
+                "uds": (0.5, 0.18, 0.4, 0.4), "g": (0.5, 0.18, 0.4, 0.4)}  # fmt: skip
 MISTAG_TAIL = (0.6, 0.70)
+B_TAIL_HEAVY, B_TAIL_LIGHT, C_TAIL_HEAVY, C_TAIL_LIGHT = 0.7, 1.3, 0.4, 0.75  # logits per unit
 SOFT_MUON_GAIN, SOFT_MUON_GEV = 0.25, 8.0
 PT_TURN_GEV, PT_GAIN = 30.0, 0.3
 PILEUP_BLUR = 0.25
 HEAD_NOISE = 0.20  # the three ratios come from separately calibrated heads
 QG_LIMITS = (0.12, 0.95)
-QG_JET_SHAPE, QG_FORWARD, QG_NEUTRAL, QG_PT = 0.26, 1.3, 0.2, 0.10
-QG_PHOTON = 0.5
-CONTENT_CONSTITUENTS, CONTENT_PHOTONS, CONTENT_FORWARD = 0.045, 1.0, 1.2  # logits of b, c
+QG_JET_SHAPE, QG_FORWARD, QG_NEUTRAL, QG_PT = 0.26, 1.0, 0.0, 0.10
+QG_PHOTON = 0.25
+CONTENT_CONSTITUENTS, CONTENT_PHOTONS, CONTENT_FORWARD = 0.045, 0.75, 1.2
+CONTENT_HADRONS = 0.65  # logits of b, c
 # DeepCSV-like: the same evidence seen with less information.
 DEEPCSV_SHARE, DEEPCSV_NOISE = 0.75, 0.9
 DEEPCSV_SHIFT = -0.1
@@ -49,9 +51,7 @@ QGL_FAIL_CONSTITUENTS = 4.0
 QGL_SENTINEL = -1.0
 
 
-def with_tags(
-    jets: Flat, deposits: Deposits, state: EventState, rng: np.random.Generator
-) -> Flat:
+def with_tags(jets: Flat, deposits: Deposits, state: EventState, rng: np.random.Generator) -> Flat:
     """Add the nine b/c/quark-gluon scores, ``chFPV0EF``, ``puIdDisc``."""
     n = len(jets)
     logits = _logits(jets, deposits, state, rng)
@@ -99,10 +99,11 @@ def _logits(
     logits += slopes * evidence[:, None]
     content = CONTENT_CONSTITUENTS * np.clip(jets["nConstituents"] - 13, -10, 12)
     content = content + CONTENT_PHOTONS * (deposits.photons / deposits.total - 0.2)
+    content = content + CONTENT_HADRONS * deposits.neutral / deposits.total
     content = content - CONTENT_FORWARD * (1 - inside)
     logits[:, :2] += content[:, None] * np.asarray([0.8, 1.0])
-    logits[:, 0] += muon + gain + np.where(heavy, 0.7, 1.25) * tail
-    logits[:, 1] += 0.5 * muon + gain + np.where(heavy, 0.4, 0.85) * tail
+    logits[:, 0] += muon + gain + np.where(heavy, B_TAIL_HEAVY, B_TAIL_LIGHT) * tail
+    logits[:, 1] += 0.5 * muon + gain + np.where(heavy, C_TAIL_HEAVY, C_TAIL_LIGHT) * tail
     shape = 5.0 * (jets["gen_ptD"] - 0.38) - 6.0 * (jets["gen_girth"] - 0.10)
     shape = shape - 0.024 * (jets["nConstituents"] - 13)
     shape = QG_JET_SHAPE * np.clip(shape, -3, 3) + 0.5 * QG_FORWARD * (1 - inside)
