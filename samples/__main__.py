@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from samples.generator import PROCESSES
+from samples.pileup import POOL_EVENTS
 from samples.production import Request, produce
 
 EXIT_BAD_ARGUMENTS, EXIT_INTERRUPTED = 2, 130
@@ -28,6 +29,13 @@ def _parser() -> argparse.ArgumentParser:
         type=int,
         metavar="D",
         help="seed of the detector alone: the same collisions, seen again (default: S)",
+    )
+    add(
+        "--pool-events",
+        type=int,
+        default=POOL_EVENTS,
+        metavar="P",
+        help="collisions in the pile-up pool (default: %(default)s)",
     )
     add("-j", "--jobs", type=int, default=1, metavar="J", help="processes (default: 1)")
     add("-o", "--output", required=True, type=Path, metavar="FILE", help="ROOT file to write")

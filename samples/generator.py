@@ -12,7 +12,7 @@ import numpy as np
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["PROCESSES", "EventRecord", "collide", "pythia"]
+__all__ = ["MINIMUM_BIAS", "PROCESSES", "EventRecord", "collide", "pythia"]
 
 COMMON = (
     "Print:quiet = on",
@@ -52,11 +52,13 @@ PROCESSES: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "25:onMode = off",
             "25:onIfMatch = 13 -13",
         ),
-        # Diffractive masses hadronise as strings alone (chosen: starts in 0.3 s, not in 5 s).
-        "minbias": ("SoftQCD:inelastic = on", "Diffraction:mMinPert = 20000."),
     }
 )
 """Name of a process and the settings that make it, beyond :data:`COMMON`."""
+
+MINIMUM_BIAS = "minbias"
+# Diffractive masses hadronise as strings alone (chosen: starts in 0.3 s, not in 5 s).
+_MINIMUM_BIAS_SETTINGS = ("SoftQCD:inelastic = on", "Diffraction:mMinPert = 20000.")
 
 _MAX_SEED = 900_000_000
 
@@ -96,17 +98,18 @@ class EventRecord(NamedTuple):
 
 @lru_cache(maxsize=4)
 def pythia(process: str) -> Any:
-    """Initialise Pythia for one process; kept for the life of the operating-system process.
+    """Initialise Pythia for one process; kept as long as this operating-system process lives.
 
-    Raises: ValueError for a name that is not in :data:`PROCESSES`.
+    Raises: ValueError for a name that is neither in :data:`PROCESSES` nor :data:`MINIMUM_BIAS`.
     """
     import pythia8mc
 
-    if process not in PROCESSES:
+    known = {**PROCESSES, MINIMUM_BIAS: _MINIMUM_BIAS_SETTINGS}
+    if process not in known:
         message = f"process {process!r} is unknown; choose one of {', '.join(PROCESSES)}"
         raise ValueError(message)
     generator = pythia8mc.Pythia("", False)
-    for line in (*COMMON, "Random:setSeed = on", "Random:seed = 1", *PROCESSES[process]):
+    for line in (*COMMON, "Random:setSeed = on", "Random:seed = 1", *known[process]):
         if not generator.readString(line):
             message = f"Pythia refuses the setting {line!r} of process {process!r}"
             raise ValueError(message)

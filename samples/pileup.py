@@ -8,7 +8,7 @@ import awkward as ak
 import numpy as np
 
 from samples import genjets, truth
-from samples.generator import collide
+from samples.generator import MINIMUM_BIAS, collide
 
 if TYPE_CHECKING:
     from samples.generator import EventRecord
@@ -88,7 +88,7 @@ def pool_parts(events: int) -> list[int]:
 
 def make_part(seed: int, index: int, events: int) -> Pool:
     """Generate part ``index`` of the pool that belongs to a seed."""
-    return _reduce(collide("minbias", events, np.random.SeedSequence([seed, 0x900C, index])))
+    return _reduce(collide(MINIMUM_BIAS, events, np.random.SeedSequence([seed, 0x900C, index])))
 
 
 def join(parts: list[Pool]) -> Pool:
