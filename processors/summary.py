@@ -95,7 +95,8 @@ def figures(hists: Mapping[str, hist.Hist], dataset: str) -> Iterator[tuple[str,
             yield f"roc_{tagger}", plot_roc(histogram, dataset=dataset, backgrounds=REJECTED)
     for name in EVENT:
         if _has(hists, name):
-            yield f"event_{name}", plot_column(hists[f"event_{name}"], dataset=dataset)
+            figure = plot_column(hists[f"event_{name}"], dataset=dataset, counted="events")
+            yield f"event_{name}", figure
 
 
 def finish(accumulator: Result, output_dir: Path) -> dict[str, Any]:

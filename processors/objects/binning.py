@@ -10,6 +10,8 @@ from processors.histogramming import Binning
 __all__ = ["BINNINGS", "CORRELATIONS", "binning"]
 
 PI = math.pi
+INCLUSIVE = 1.0 + 1e-6
+"""Upper edge that keeps an exact one inside the last bin."""
 
 
 def _flag(label: str) -> Binning:
@@ -25,11 +27,11 @@ def _log(low: float, high: float, label: str, bins: int = 50) -> Binning:
 
 
 def _score(label: str) -> Binning:
-    return Binning(100, 0.0, 1.0, label)
+    return Binning(100, 0.0, INCLUSIVE, label)
 
 
 def _fraction(label: str) -> Binning:
-    return Binning(50, 0.0, 1.0 + 1e-6, label)
+    return Binning(50, 0.0, INCLUSIVE, label)
 
 
 ISOLATION = (1e-3, 20.0)
@@ -109,7 +111,7 @@ JET: Mapping[str, Binning] = {
     "hfsigmaEtaEta": Binning(50, 0.0, 0.25, r"HF $\sigma_{\eta\eta}$"),
     "hfsigmaPhiPhi": Binning(50, 0.0, 0.25, r"HF $\sigma_{\phi\phi}$"),
     "puIdDisc": Binning(50, -1.0, 1.0, "pile-up jet score"),
-    "qgl": Binning(50, 0.0, 1.0, "quark-gluon likelihood"),
+    "qgl": Binning(50, 0.0, INCLUSIVE, "quark-gluon likelihood"),
     "btagCSVV2": _score("CSVv2"),
     "btagDeepB": _score("DeepCSV b"),
     "btagDeepCvB": _score("DeepCSV c vs b"),

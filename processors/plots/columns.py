@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from processors.distances import Distance, from_histograms
-from processors.plots.style import FLASH, FULL, RATIO_RANGE, cms_style, label, panels
+from processors.plots.style import FLASH, FULL, RATIO_RANGE, cms_style, label, log_axis, panels
 
 __all__ = ["plot_column"]
 
@@ -18,12 +18,13 @@ POINT_LIKE = 12
 """Up to this many bins, values are integers and every tick is drawn."""
 
 
-def plot_column(histogram: hist.Hist, *, dataset: str) -> Figure:
+def plot_column(histogram: hist.Hist, *, dataset: str, counted: str = "objects") -> Figure:
     """Shapes of one column with ratio panel and distances.
 
     Arguments:
         histogram: Axes ``source`` (full, flash) and the variable, other axes summed.
         dataset: Name for the head line.
+        counted: What an entry is.
     """
     flash = histogram["flash", :]
     full = histogram["full", :]
@@ -36,16 +37,16 @@ def plot_column(histogram: hist.Hist, *, dataset: str) -> Figure:
             main.stairs(*_shape(full), color=FULL)
             _band(main, full)
         main.stairs(*_shape(flash), color=FLASH, linewidth=1.8, label="flash simulation")
-        main.set_ylabel("objects, normalised" if "event" not in dataset else "events, normalised")
+        main.set_ylabel(f"share of {counted}")
+        main.set_xlim(edges[0], edges[-1])
         _scale(main, histogram)
         label(main, dataset)
-        main.legend(frameon=False, loc="upper right", title=_flow(full, flash, known))
+        main.legend(frameon=False, loc="upper right", borderaxespad=0.3)
+        _write(main, from_histograms(full, flash) if known else None, _flow(full, flash, known))
         lowest = below if below is not None else main
         lowest.set_xlabel(histogram.axes[-1].label or histogram.axes[-1].name)
-        main.set_xlim(edges[0], edges[-1])
         if below is not None:
             _ratio(below, full, flash)
-            _write_distance(main, from_histograms(full, flash))
     return figure
 
 
@@ -77,7 +78,7 @@ def _scale(axes: Axes, histogram: hist.Hist) -> None:
     """Logarithmic axes where the bins or the contents ask for them, room for the legend."""
     edges = histogram.axes[-1].edges
     if edges[0] > 0 and np.allclose(edges[1:] / edges[:-1], edges[1] / edges[0], rtol=1e-6):
-        axes.set_xscale("log")
+        log_axis(axes, "x")
     elif len(edges) <= POINT_LIKE:
         axes.set_xticks(np.rint(0.5 * (edges[1:] + edges[:-1])))
         axes.xaxis.set_minor_locator(_no_ticks())
@@ -97,7 +98,7 @@ def _no_ticks() -> object:
     return NullLocator()
 
 
-def _flow(full: hist.Hist, flash: hist.Hist, known: bool) -> str | None:
+def _flow(full: hist.Hist, flash: hist.Hist, known: bool) -> list[str]:
     """What lies outside the axis: sentinels, empty cones, tails."""
     lines = []
     for name, position in (("below", 0), ("above", -1)):
@@ -108,7 +109,7 @@ def _flow(full: hist.Hist, flash: hist.Hist, known: bool) -> str | None:
         if max(shares) > 5e-4:
             numbers = " / ".join(f"{100 * share:.1f}" for share in shares)
             lines.append(f"{name} axis: {numbers} %")
-    return "\n".join(lines) or None
+    return lines
 
 
 def _ratio(axes: Axes, full: hist.Hist, flash: hist.Hist) -> None:
@@ -142,9 +143,13 @@ def _ratio(axes: Axes, full: hist.Hist, flash: hist.Hist) -> None:
     axes.set_ylabel("flash / full", fontsize=12)
 
 
-def _write_distance(axes: Axes, found: Distance) -> None:
-    text = (
-        f"KS {found.ks:.3f} (noise {found.ks_floor:.3f})\n"
-        rf"$W_1/\sigma$ {found.w1:.3f} (noise {found.w1_floor:.3f})"
-    )
-    axes.text(0.04, 0.95, text, transform=axes.transAxes, va="top", fontsize=11)
+def _write(axes: Axes, found: Distance | None, flow: list[str]) -> None:
+    """Distances, then what lies outside the axis, in the upper left corner."""
+    lines = flow
+    if found is not None:
+        lines = [
+            f"KS {found.ks:.3f} (noise {found.ks_floor:.3f})",
+            rf"$W_1/\sigma$ {found.w1:.3f} (noise {found.w1_floor:.3f})",
+            *flow,
+        ]
+    axes.text(0.03, 0.96, "\n".join(lines), transform=axes.transAxes, va="top", fontsize=10.5)

@@ -8,7 +8,7 @@ import hist
 import numpy as np
 from matplotlib.figure import Figure
 
-from processors.plots.style import FLASH, FULL, RATIO_RANGE, cms_style, label, panels
+from processors.plots.style import FLASH, FULL, RATIO_RANGE, cms_style, label, log_axis, panels
 
 __all__ = ["plot_correlation", "plot_efficiency", "plot_response", "plot_roc", "roc"]
 
@@ -122,7 +122,8 @@ def plot_response(histogram: hist.Hist, *, dataset: str, name: str) -> Figure:
                 markersize=4,
                 mfc="white" if source == "flash" else color,
             )
-        main.set_xscale("log")
+        main.set_xlim(edges[0], edges[-1])
+        log_axis(main, "x")
         main.axhline(1.0, color="black", linewidth=0.8, linestyle=":")
         main.set_ylabel(r"mean $p_T / p_T^{gen}$")
         main.margins(y=0.25)
@@ -130,7 +131,6 @@ def plot_response(histogram: hist.Hist, *, dataset: str, name: str) -> Figure:
         below.set_ylabel("width")
         below.set_ylim(bottom=0)
         below.set_xlabel(rf"{name} generated $p_T$ [GeV]")
-        main.set_xlim(edges[0], edges[-1])
         label(main, dataset)
     return figure
 
@@ -174,9 +174,9 @@ def plot_efficiency(histogram: hist.Hist, *, dataset: str, name: str) -> Figure:
         below.set_ylim(*RATIO_RANGE)
         below.set_ylabel("flash / full", fontsize=12)
         below.set_xlabel(rf"{name} generated $p_T$ [GeV]")
-        main.set_xscale("log")
-        main.set_ylim(0, 1.25)
         main.set_xlim(edges[0], edges[-1])
+        log_axis(main, "x")
+        main.set_ylim(0, 1.25)
         main.set_ylabel("reconstructed share")
         main.legend(frameon=False, loc="lower right")
         label(main, dataset)
@@ -186,7 +186,7 @@ def plot_efficiency(histogram: hist.Hist, *, dataset: str, name: str) -> Figure:
 def plot_correlation(histogram: hist.Hist, *, dataset: str) -> Figure:
     """Joint distribution of two columns: full as colour, both as contours.
 
-    Contours hold 50, 90 and 99 % of the entries.
+    Contours of the smoothed contents hold 50 and 90 % of the entries.
 
     Arguments:
         histogram: Axes ``source``, x, y.
@@ -204,6 +204,7 @@ def plot_correlation(histogram: hist.Hist, *, dataset: str) -> Figure:
         for values, source in ((full, "full"), (flash, "flash")):
             if values.sum() > 0:
                 color, line = STYLES[source]
+                values = _smooth(values)
                 levels = _levels(values)
                 axes.contour(
                     x.centers,
@@ -215,19 +216,28 @@ def plot_correlation(histogram: hist.Hist, *, dataset: str) -> Figure:
                     linewidths=1.3,
                 )
                 axes.plot([], [], color=color, linestyle=line, label=NAMES[source])
-        for axis, scale in ((x, axes.set_xscale), (y, axes.set_yscale)):
+        axes.set_xlim(x.edges[0], x.edges[-1])
+        axes.set_ylim(y.edges[0], y.edges[-1])
+        for axis, which in ((x, "x"), (y, "y")):
             if axis.edges[0] > 0 and axis.edges[-1] / axis.edges[0] > 50:
-                scale("log")
+                log_axis(axes, which)
         axes.set_xlabel(x.label or x.name)
         axes.set_ylabel(y.label or y.name)
-        axes.legend(frameon=False, loc="upper left")
+        axes.legend(loc="upper left", framealpha=0.85, edgecolor="none")
         label(axes, dataset)
     return figure
 
 
+def _smooth(values: np.ndarray) -> np.ndarray:
+    """Binomial average over neighbours in both directions, for contours of few entries."""
+    padded = np.pad(values, 1, mode="edge")
+    rows = 0.25 * padded[:-2] + 0.5 * padded[1:-1] + 0.25 * padded[2:]
+    return 0.25 * rows[:, :-2] + 0.5 * rows[:, 1:-1] + 0.25 * rows[:, 2:]
+
+
 def _levels(values: np.ndarray) -> list[float]:
-    """Contents above which 99, 90, 50 % of the entries lie, rising, distinct."""
+    """Contents above which 90, 50 % of the entries lie, rising, distinct."""
     ordered = np.sort(values.ravel())[::-1]
     below = np.cumsum(ordered) / ordered.sum()
-    levels = [ordered[np.searchsorted(below, share)] for share in (0.99, 0.9, 0.5)]
+    levels = [ordered[np.searchsorted(below, share)] for share in (0.9, 0.5)]
     return sorted({float(level) for level in levels if level > 0})

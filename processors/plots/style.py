@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Literal
 
 import matplotlib as mpl
 import mplhep as mh
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-__all__ = ["FLASH", "FULL", "RATIO_RANGE", "cms_style", "label", "panels"]
+__all__ = ["FLASH", "FULL", "RATIO_RANGE", "cms_style", "label", "log_axis", "panels"]
 
 FULL, FLASH = "#3f90da", "#bd1f01"
 """Full simulation blue, flash red: colours of Petroff, arXiv:2107.02270."""
-RATIO_RANGE = (0.6, 1.4)
+RATIO_RANGE = (0.55, 1.45)
 MUTED = "#717581"
 
 
@@ -62,3 +64,15 @@ def label(axes: Axes, dataset: str) -> None:
     place = {"transform": axes.transAxes, "va": "bottom"}
     axes.text(0.0, 1.01, "flashbrew", ha="left", fontweight="bold", fontsize=14, **place)
     axes.text(1.0, 1.01, f"simulation, {dataset}", ha="right", fontsize=11, color=MUTED, **place)
+
+
+def log_axis(axes: Axes, which: Literal["x", "y"]) -> None:
+    """Logarithmic scale with round numbers at 1, 2, 5 where less than two decades are shown."""
+    axis = {"x": axes.xaxis, "y": axes.yaxis}[which]
+    low, high = sorted(axis.get_view_interval())
+    {"x": axes.set_xscale, "y": axes.set_yscale}[which]("log")
+    short = high < 150 * max(low, 1e-30)
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if short else (1.0,)))
+    if short:
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.set_minor_formatter(NullFormatter())
