@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor, Future
     from pathlib import Path
 
+    from samples.generator import EventRecord
     from samples.pileup import Pool
 
 __all__ = ["BATCH_EVENTS", "Request", "batch_truth", "nano_batches", "produce", "truth_batches"]
@@ -97,9 +98,6 @@ def batch_truth(process: str, seed: int, batch: int, events: int, pool: Pool) ->
     pileup_jets, rho = pileup.draw(pool, ak.to_numpy(crossing.summary.nPU), rng)
     event = np.arange(1, events + 1, dtype=np.uint64) + np.uint64(batch * BATCH_EVENTS)
     info = record.info
-    neutrinos = inputs.rows[inputs.neutrino]
-    of = np.searchsorted(record.offsets, neutrinos, side="right") - 1
-    px, py = (np.bincount(of, c[neutrinos], events) for c in (record.px, record.py))
     return ak.zip(
         {
             "event": event,
@@ -110,7 +108,7 @@ def batch_truth(process: str, seed: int, batch: int, events: int, pool: Pool) ->
             "vertex_z": crossing.z.astype(np.float32),
             "GenVtx": ak.zip({"x": crossing.x, "y": crossing.y, "z": crossing.z, "t0": crossing.t}),
             "Generator": ak.zip(dict(info)),
-            "GenMET": ak.zip({"pt": np.hypot(px, py), "phi": np.arctan2(py, px)}),
+            "GenMET": _missing_momentum(record, inputs),
             "Pileup": crossing.summary,
             "rho_true": rho,
             "GenPart": truth.gen_particles(record, line),
@@ -121,6 +119,14 @@ def batch_truth(process: str, seed: int, batch: int, events: int, pool: Pool) ->
         },
         depth_limit=1,
     )
+
+
+def _missing_momentum(record: EventRecord, inputs: genjets.Inputs) -> ak.Array:
+    """Transverse sum of the neutrinos of each event."""
+    rows = inputs.rows[inputs.neutrino]
+    event = np.searchsorted(record.offsets, rows, side="right") - 1
+    px, py = (np.bincount(event, c[rows], record.events) for c in (record.px, record.py))
+    return ak.zip({"pt": np.hypot(px, py), "phi": np.arctan2(py, px)})
 
 
 def truth_batches(

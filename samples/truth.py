@@ -31,6 +31,9 @@ _MASSLESS_IN_FILE = np.array([1, 2, 3, 4, 5, 11, 12, 13, 14, 15, 16, 21, 111, 21
 """|pdgId| whose mass NanoAOD v9 stores as 0 (PhysicsTools/NanoAOD, genparticles_cff.py)."""
 _SPECIAL_CODES = 9_900_000
 """PDG codes from here on are free; Pythia has its diffractive states there."""
+_PARTON_PT = 6.0
+"""GeV, for partons before hadronisation. NanoAOD has 15; its files hold the partons of a next-to-
+leading-order emission besides, and 6 makes the list of leading-order events as long (chosen)."""
 _BEAM_ETA = 23_000.0
 """What NanoAOD shows for particles along the beam is about this; infinite otherwise."""
 
@@ -87,7 +90,7 @@ def gen_particles(record: EventRecord, line: Lineage) -> ak.Array:
 
     The rules are those of MiniAOD followed by those of NanoAOD v9 (cms-sw/cmssw,
     prunedGenParticles_cfi.py and genparticles_cff.py). Masses are those of the generator;
-    see :func:`stored_mass` for what a file shows.
+    see :func:`stored_mass` for what a file shows. One threshold differs, :data:`_PARTON_PT`.
     """
     summary = _hard_summary(line)
     kept = _nano_rules(line, summary, _mini_rules(line, summary))
@@ -188,6 +191,6 @@ def _nano_rules(line: Lineage, summary: Bools, mini: Bools) -> Bools:
     kept[a == 2212] = False
     kept |= _within(a, 400, 600) | _within(a, 4000, 6000)
     kept |= (a == 12) | (a == 14) | (a == 16) | summary
-    kept |= _within(status, 70, 80) & (line.pt > 15)
+    kept |= _within(status, 70, 80) & (line.pt > _PARTON_PT)
     kept |= (a == 23) | (a == 24) | (a == 25) | (a == 37)
     return kept & mini
