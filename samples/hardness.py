@@ -296,11 +296,13 @@ def _tail_lines(generated: Table, real: Table, seed: int = 0) -> list[str]:
             tail_ratio(generated.columns[name][rng.integers(0, len(generated), size)])
             for _ in range(BOOTSTRAPS)
         ]
-        factor = float(np.nanmedian(ours)) / theirs
+        middle = float(np.nanmedian(ours))
+        low, high = (float(q) / theirs for q in np.nanquantile(ours, [0.16, 0.84]))
+        factor = middle / theirs
         verdict = "" if 1 / MAX_TAIL_FACTOR <= factor <= MAX_TAIL_FACTOR else "  outside"
         lines.append(
-            f"  {name:18s} real {theirs:7.2f}  generated {np.nanmedian(ours):7.2f}"
-            f"  factor {factor:5.2f}{verdict}"
+            f"  {name:18s} real {theirs:7.2f}  generated {middle:7.2f}"
+            f"  factor {factor:5.2f} ({low:.2f} to {high:.2f}){verdict}"
         )
     return lines
 
