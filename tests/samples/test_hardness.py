@@ -8,7 +8,7 @@ import pytest
 from samples import hardness
 from samples.hardness import Table
 
-SIZE = 1600
+SIZE = 3000
 
 
 def table(rng, correlation=0.9, collection="Jet"):
@@ -36,7 +36,7 @@ def test_shuffling_keeps_marginals_in_bins(rng):
 def test_correlated_columns_are_told_from_their_marginals(rng):
     correlated, _ = hardness.hardness(table(rng, 0.95))
     independent, _ = hardness.hardness(table(rng, 0.0))
-    assert correlated > 0.85
+    assert correlated > 0.8
     assert correlated > independent + 0.1
 
 
