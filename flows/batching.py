@@ -7,13 +7,14 @@ rows, a multiple of 64, padded if need be. Only running out of memory changes it
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -159,6 +160,11 @@ class Stage:
     def run(self, pieces: list[_Piece], lock: threading.Lock) -> None:
         """Compute claimed rows, in halves if memory runs out."""
         rows = self.rows
+        filled = sum(p.stop - p.start for p in pieces)
+        if filled > rows:
+            for part in _split(pieces, rows):
+                self.run(part, lock)
+            return
         try:
             started = time.perf_counter()
             results = self._compute(pieces, rows)
@@ -169,11 +175,9 @@ class Stage:
                         piece.call.fail(error)
                 return
             self._halve(rows, lock)
-            for part in _split(pieces, self.rows):
-                self.run(part, lock)
+            self.run(pieces, lock)
             return
         with lock:
-            filled = sum(p.stop - p.start for p in pieces)
             self._batches += 1
             self._computed += filled
             self._padded += rows - filled
@@ -244,7 +248,15 @@ class ComputePool:
         self._lock = threading.Lock()
         self._work = threading.Condition(self._lock)
         self._stages: deque[Stage] = deque()
-        self._started = False
+        self._workers: list[threading.Thread] = []
+        self._closing = False
+        self._process = os.getpid()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def submit(self, stage: Stage, call: _Call) -> None:
         """Queue the rows of a call."""
@@ -252,26 +264,47 @@ class ComputePool:
             call.done.set()
             return
         with self._lock:
-            if not self._started:
+            if self._closing:
+                msg = "the compute pool was closed; ask for the resident model again"
+                raise RuntimeError(msg)
+            if not self._workers:
                 self._start()
             if not stage.waiting and stage not in self._stages:
                 self._stages.append(stage)
             stage.waiting.append(call)
             self._work.notify(max(1, min(self.threads, call.rows // stage.rows)))
 
+    def close(self) -> None:
+        """End the threads once their micro-batches are done; waiting rows are not computed.
+
+        A forked child has no threads to end, and a lock that may never open.
+        """
+        if os.getpid() != self._process:
+            return
+        with self._lock:
+            self._closing = True
+            self._work.notify_all()
+        for worker in self._workers:
+            worker.join()
+
     def _start(self) -> None:
         for number in range(self.threads):
             name = f"flashbrew-compute-{number}"
-            threading.Thread(target=self._loop, name=name, daemon=True).start()
-        self._started = True
+            worker = threading.Thread(target=self._loop, name=name, daemon=True)
+            worker.start()
+            self._workers.append(worker)
+        self._process = os.getpid()
+        atexit.register(self.close)
 
     def _loop(self) -> None:
         torch.set_num_threads(1)
         torch.set_flush_denormal(True)
         while True:
             with self._lock:
-                while not self._stages:
+                while not self._stages and not self._closing:
                     self._work.wait()
+                if self._closing:
+                    return
                 stage = self._pick()
                 pieces = stage.take()
                 if not stage.waiting:
