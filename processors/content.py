@@ -29,10 +29,13 @@ def carried(events: Any) -> list[str]:
 
 
 def read_content(events: Any) -> Content:
-    """Read the generator content of a block, every branch once."""
+    """Read the generator content of a block, every branch once.
+
+    Behaviours of NanoEvents are left aside: they refuse records that lack a coordinate.
+    """
     content: Content = {}
     for name in carried(events):
-        field = events[name]
+        field = ak.Array(events.layout.content(name))
         if field.fields:
             kept = [f for f in field.fields if not f.endswith(DERIVED_MARKS)]
             if field.ndim > 1:

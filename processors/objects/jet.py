@@ -29,8 +29,9 @@ __all__ = ["JET", "JET_THRESHOLD"]
 JET_THRESHOLD = 15.0
 """GeV; NanoAOD v9 ``jets_cff`` keeps jets above."""
 FLAG = (0, 1)
-SCORE = (Logit(1e-4), QuantileNormal())
-FRACTION = (Logit(1e-4), QuantileNormal())
+SCORE = (Logit(1e-6), QuantileNormal())
+FRACTION = (Logit(1e-6), QuantileNormal())
+UNIT = (0.0, 1.0)
 FAILED = (-1.0,)
 """Value of a discriminant that could not be computed."""
 
@@ -64,24 +65,26 @@ COLUMNS = (
     Sampled("area", "1", (QuantileNormal(),)),
     Sampled("rawFactor", "1", (QuantileNormal(),)),
     Sampled("nConstituents", "1", (Log(), QuantileNormal())),
-    Sampled("chHEF", "1", FRACTION, spikes=(0.0, 1.0)),
-    Sampled("chEmEF", "1", FRACTION, Share(("chHEF",)), spikes=(0.0, 1.0)),
-    Sampled("muEF", "1", FRACTION, Share(("chHEF", "chEmEF")), spikes=(0.0, 1.0)),
-    Sampled("neEmEF", "1", FRACTION, Share(("chHEF", "chEmEF", "muEF")), spikes=(0.0, 1.0)),
-    Sampled("muonSubtrFactor", "1", FRACTION, spikes=(0.0,), tolerance=1e-6),
+    Sampled("chHEF", "1", FRACTION, spikes=(0.0, 1.0), bounds=UNIT),
+    Sampled("chEmEF", "1", FRACTION, Share(("chHEF",)), spikes=(0.0, 1.0), bounds=UNIT),
+    Sampled("muEF", "1", FRACTION, Share(("chHEF", "chEmEF")), spikes=(0.0, 1.0), bounds=UNIT),
+    Sampled(
+        "neEmEF", "1", FRACTION, Share(("chHEF", "chEmEF", "muEF")), spikes=(0.0, 1.0), bounds=UNIT
+    ),
+    Sampled("muonSubtrFactor", "1", FRACTION, spikes=(0.0,), tolerance=1e-6, bounds=UNIT),
     Sampled("chFPV0EF", "1", (Log(), QuantileNormal()), spikes=(0.0,)),
     Sampled("hfsigmaEtaEta", "1", (Log(), QuantileNormal()), spikes=FAILED),
     Sampled("hfsigmaPhiPhi", "1", (Log(), QuantileNormal()), spikes=FAILED),
-    Sampled("puIdDisc", "1", (Affine(0.5, 0.5), *SCORE)),
-    Sampled("qgl", "1", SCORE, spikes=FAILED),
-    Sampled("btagCSVV2", "1", SCORE, spikes=(-10.0,)),
-    Sampled("btagDeepB", "1", SCORE, spikes=FAILED),
-    Sampled("btagDeepCvB", "1", SCORE, spikes=FAILED),
-    Sampled("btagDeepCvL", "1", SCORE, spikes=FAILED),
-    Sampled("btagDeepFlavB", "1", SCORE, spikes=FAILED),
-    Sampled("btagDeepFlavCvB", "1", SCORE, spikes=FAILED),
-    Sampled("btagDeepFlavCvL", "1", SCORE, spikes=FAILED),
-    Sampled("btagDeepFlavQG", "1", SCORE, spikes=FAILED),
+    Sampled("puIdDisc", "1", (Affine(0.5, 0.5), *SCORE), bounds=(-1.0, 1.0)),
+    Sampled("qgl", "1", SCORE, spikes=FAILED, bounds=UNIT),
+    Sampled("btagCSVV2", "1", SCORE, spikes=(-10.0,), bounds=UNIT),
+    Sampled("btagDeepB", "1", SCORE, spikes=FAILED, bounds=UNIT),
+    Sampled("btagDeepCvB", "1", SCORE, spikes=FAILED, bounds=UNIT),
+    Sampled("btagDeepCvL", "1", SCORE, spikes=FAILED, bounds=UNIT),
+    Sampled("btagDeepFlavB", "1", SCORE, spikes=FAILED, bounds=UNIT),
+    Sampled("btagDeepFlavCvB", "1", SCORE, spikes=FAILED, bounds=UNIT),
+    Sampled("btagDeepFlavCvL", "1", SCORE, spikes=FAILED, bounds=UNIT),
+    Sampled("btagDeepFlavQG", "1", SCORE, spikes=FAILED, bounds=UNIT),
     Sampled("bRegCorr", "1", (Log(), QuantileNormal())),
     Sampled("bRegRes", "1", (Log(), QuantileNormal())),
     Sampled("cRegCorr", "1", (Log(), QuantileNormal())),

@@ -36,7 +36,7 @@ MUON_THRESHOLD = 3.0
 MUON_MASS = 0.1056583755
 """GeV; Particle Data Group 2022."""
 FLAG = (0, 1)
-SCORE = (Affine(0.5, 0.5), Logit(1e-5), QuantileNormal())
+SCORE = (Affine(0.5, 0.5), Logit(1e-6), QuantileNormal())
 """For scores between -1 and 1 that pile up at both ends."""
 
 CONDITIONS = (
@@ -98,10 +98,12 @@ COLUMNS = (
         spikes=(0.0,),
         tolerance=1e-6,
     ),
-    Sampled("segmentComp", "1", (Logit(1e-4), QuantileNormal()), spikes=(0.0, 1.0)),
-    Sampled("softMva", "1", SCORE, spikes=(-1.0,)),
-    Sampled("mvaLowPt", "1", SCORE),
-    Sampled("mvaTTH", "1", SCORE),
+    Sampled(
+        "segmentComp", "1", (Logit(1e-6), QuantileNormal()), spikes=(0.0, 1.0), bounds=(0.0, 1.0)
+    ),
+    Sampled("softMva", "1", SCORE, spikes=(-1.0,), bounds=(-1.0, 1.0)),
+    Sampled("mvaLowPt", "1", SCORE, bounds=(-1.0, 1.0)),
+    Sampled("mvaTTH", "1", SCORE, bounds=(-1.0, 1.0)),
     Categorical("charge", (-1, 1), SignOf("charge")),
     Categorical("isGlobal", FLAG),
     Categorical("isTracker", FLAG),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -23,6 +24,8 @@ __all__ = [
 ]
 
 Columns = Mapping[str, np.ndarray]
+POWER_OF_TWO = 0.5
+"""Mantissa of a power of two in ``frexp``: below it, stored values lie twice as dense."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class Sampled:
         relation: What is modelled.
         spikes: Values that occur exactly: sentinels, empty cones.
         tolerance: Distance from a spike that still counts as the spike (rounding on disk).
+        bounds: Range that dequantised values stay in.
     """
 
     name: str
@@ -53,6 +57,7 @@ class Sampled:
     relation: Relation = field(default_factory=Absolute)
     spikes: tuple[float, ...] = ()
     tolerance: float = 0.0
+    bounds: tuple[float, float] = (-math.inf, math.inf)
 
     def target(self, reco: Columns, gen: Columns, jitter: np.ndarray) -> np.ndarray:
         """Modelled number of each object, ``(n,)`` float32; spikes exact, the rest dequantised.
@@ -65,9 +70,11 @@ class Sampled:
         """
         value = reco[self.name].astype(np.float32)
         exact = self.relation.target(value, reco, gen)
-        target = self.relation.target(value + jitter.astype(np.float32), reco, gen)
+        within = _reflect(value + jitter, *self.bounds)
+        target = self.relation.target(within, reco, gen)
         for spike in self.spikes:
             near = np.abs(exact - np.float32(spike)) <= np.float32(self.tolerance)
+            target = np.where(target == np.float32(spike), exact, target)
             target = np.where(near, np.float32(spike), target)
         return target.astype(np.float32, copy=False)
 
@@ -178,8 +185,8 @@ class ObjectTable:
         rows = len(uniforms)
         targets = np.empty((rows, len(self.sampled)), dtype=np.float32)
         for i, column in enumerate(self.sampled):
-            step = _step(reco[column.name], stored[column.name])
-            targets[:, i] = column.target(reco, gen, (uniforms[:, i] - 0.5) * step)
+            moved = _displacement(reco[column.name], uniforms[:, i], stored[column.name])
+            targets[:, i] = column.target(reco, gen, moved)
         categories = np.empty((rows, len(self.categorical)), dtype=np.int64)
         unknown = 0
         for i, category in enumerate(self.categorical):
@@ -225,15 +232,24 @@ def _nearest(values: np.ndarray, allowed: tuple[int, ...]) -> tuple[np.ndarray, 
     return nearest, int(np.count_nonzero(nearest != values))
 
 
-def _step(values: np.ndarray, branch: Branch) -> np.ndarray:
-    """Distance between neighbouring stored values around each of ``values``."""
+def _displacement(values: np.ndarray, uniforms: np.ndarray, branch: Branch) -> np.ndarray:
+    """Move within the interval of numbers that are stored as each of ``values``, ``(n,)``."""
+    half = uniforms - 0.5
     if branch.dtype != "float32":
-        return np.ones(values.shape, dtype=np.float32)
+        return half
     if branch.mantissa_bits is None:
         return np.zeros(values.shape, dtype=np.float32)
-    _, exponent = np.frexp(values)
+    mantissa, exponent = np.frexp(values)
     step = np.ldexp(np.float32(1), exponent - 1 - branch.mantissa_bits)
-    return np.where(np.isfinite(values) & (values != 0), step, np.float32(0))
+    finer_below = (np.abs(mantissa) == POWER_OF_TWO) & (half < 0)
+    moved = np.sign(values) * half * np.where(finer_below, step / 2, step)
+    return np.where(np.isfinite(values) & (values != 0), moved, 0).astype(np.float32)
+
+
+def _reflect(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Fold what left ``[low, high]`` back inside, at half the distance."""
+    folded = np.where(values > high, high - (values - high) / 2, values)
+    return np.where(folded < low, low + (low - folded) / 2, folded).astype(np.float32)
 
 
 def _store(values: np.ndarray, branch: Branch) -> np.ndarray:
