@@ -24,9 +24,16 @@ def configure(verbose: bool) -> None:
     """Set up logging and silence what coffea repeats for every chunk."""
     level = logging.INFO if verbose else logging.WARNING
     logging.basicConfig(level=level, stream=sys.stderr, format="%(levelname)s %(message)s")
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(_is_ours_or_serious)
     if not verbose:
         module = r"coffea\.nanoevents\.schemas\.nanoaod"
         warnings.filterwarnings("ignore", category=RuntimeWarning, module=module)
+
+
+def _is_ours_or_serious(record: logging.LogRecord) -> bool:
+    """Let Dask, which sets its own levels, speak of errors alone: chunks are reported anyway."""
+    return not record.name.startswith("distributed") or record.levelno >= logging.ERROR
 
 
 def complain(error: BaseException | str, *, verbose: bool = False) -> None:

@@ -133,19 +133,20 @@ def _finish(
 
 def print_summary(report: Mapping[str, Any], output: Path) -> None:
     """Print tables of a report, then what went wrong."""
-    from executors.summary import complaints, dataset_table, distance_tables
+    from executors.summary import complaints, dataset_table, distance_tables, object_table
 
     console = results()
-    for table in [*distance_tables(report), dataset_table(report)]:
-        console.print(table)
+    for table in (*distance_tables(report), object_table(report), dataset_table(report)):
+        if table is not None:
+            console.print(table)
     for note in report["notes"]:
         console.print(f"note: {note}")
     for line in complaints(report):
         complain(line)
     state = report["exit"]
-    total = sum(len(data["outputs"]) for data in report["datasets"].values())
+    files = sum(len(data["outputs"]) for data in report["datasets"].values())
     ended = "interrupted" if state["interrupted"] else f"exit status {state['status']}"
-    console.print(f"{ended}; report.json, histograms.json and {total:,} files in {output}")
+    console.print(f"{ended}; report.json, histograms.json and {files:,} event files in {output}")
 
 
 def _print_plan(preparation: Preparation, *, everything: bool) -> int:

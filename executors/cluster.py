@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import dask
 import distributed
 from coffea.processor import DaskExecutor
 from coffea.processor.executor import WorkItem
@@ -22,6 +23,8 @@ __all__ = ["ClusterExecutor", "open_client"]
 
 LOOPBACK = "127.0.0.1"
 CONNECT_TIMEOUT = 20.0  # seconds until an address counts as wrong; chosen
+# Dask gives up a dead worker that is not back after 15 s; importing takes longer on a busy machine
+RESTART_TIMEOUT = "10 minutes"
 
 
 @dataclass
@@ -43,14 +46,17 @@ class ClusterExecutor(DaskExecutor):  # type: ignore[misc]  # coffea is not type
         futures = client.map(
             run_shipped, list(items), shipment=shipment, pure=False, retries=0, key="chunk"
         )
-        waiting = {future.key: position for position, future in enumerate(futures)}
+        waiting = {future.key: (i, future) for i, future in enumerate(futures)}
+        del futures  # a result stays in the memory of its worker for as long as a future is held
         try:
-            for future, value in _completed(futures):
-                position = waiting.pop(future.key)
+            for future, value in distributed.as_completed(
+                [future for _, future in waiting.values()], with_results=True, raise_errors=False
+            ):
+                position, _ = waiting.pop(future.key)
                 collector.add(position, _result(future, value, items[position]))
+                del future, value
         finally:
-            if waiting:
-                client.cancel(futures)
+            client.cancel([future for _, future in waiting.values()])
         return {"out": collector.accumulator}, 0
 
 
@@ -73,6 +79,7 @@ def open_client(settings: ExecutorSettings) -> Iterator[distributed.Client]:
             yield client
         return
     with (
+        dask.config.set({"distributed.deploy.lost-worker-timeout": RESTART_TIMEOUT}),
         tempfile.TemporaryDirectory(prefix="flashbrew-dask-") as scratch,
         distributed.LocalCluster(
             n_workers=settings.processes,
@@ -91,13 +98,6 @@ def open_client(settings: ExecutorSettings) -> Iterator[distributed.Client]:
 
 def _keep(shipment: Shipment) -> Shipment:
     return shipment
-
-
-def _completed(
-    futures: list[distributed.Future],
-) -> Iterator[tuple[distributed.Future, Any]]:
-    """Futures as they end, with the result or what was raised in its place."""
-    yield from distributed.as_completed(futures, with_results=True, raise_errors=False)
 
 
 def _result(future: distributed.Future, value: Any, item: WorkItem) -> ChunkResult:

@@ -66,7 +66,9 @@ class Collector:
         for position in sorted(self._waiting):
             self._merge(position, self._waiting.pop(position))
         reason = missing or RuntimeError("the executor returned no result for this chunk")
-        failure: FailureKind = "interrupted" if isinstance(missing, KeyboardInterrupt) else "lost"
+        failure: FailureKind = "lost"
+        if isinstance(missing, KeyboardInterrupt):
+            reason, failure = KeyboardInterrupt("the run was stopped before"), "interrupted"
         return tuple(
             record or failed_record(item, reason, failure=failure)
             for item, record in zip(self.items, self._records, strict=True)

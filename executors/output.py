@@ -91,7 +91,7 @@ def clear_results(directory: Path) -> None:
     """Remove what an earlier run wrote, so that nothing old stands beside the new run."""
     for name in _RESULTS:
         (directory / name).unlink(missing_ok=True)
-    for picture in (directory / "plots").glob("*.png"):
+    for picture in (directory / "plots").rglob("*.png"):
         picture.unlink()
     sweep(directory)
 

@@ -9,26 +9,17 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["complaints", "dataset_table", "distance_tables", "plan_table"]
+__all__ = ["complaints", "dataset_table", "distance_tables", "object_table", "plan_table"]
 
 MAX_COMPLAINTS = 10  # distinct reasons spelt out; chosen, the report has all of them
 
 
 def dataset_table(report: Mapping[str, Any]) -> Table:
-    """One row per dataset: events, chunks, failures, speed, objects."""
-    table = Table(box=box.SIMPLE_HEAD, title=None)
+    """One row per dataset: events and chunks done of those planned, what is missing, speed."""
+    table = Table(box=box.SIMPLE_HEAD)
     table.add_column("dataset", overflow="fold")
-    for name in (
-        "events",
-        "written",
-        "failed events",
-        "chunks",
-        "failed chunks",
-        "unknown files",
-        "events/s",
-    ):
+    for name in ("events", "written", "chunks", "failed", "unknown files", "events/s"):
         table.add_column(name, justify="right")
-    table.add_column("objects", overflow="fold")
     seconds = report["time"]["seconds"]
     for name, data in report["datasets"].items():
         events, chunks = data["events"], data["chunks"]
@@ -36,16 +27,28 @@ def dataset_table(report: Mapping[str, Any]) -> Table:
         _row(
             table,
             name,
-            f"{events['planned']:,}",
+            _of(done, events["planned"]),
             f"{events['written']:,.0f}",
-            f"{events['failed']:,}",
-            f"{chunks['planned']:,}",
+            _of(chunks["done"], chunks["planned"]),
             f"{chunks['failed']:,}",
             f"{data['files']['unknown']:,}",
             f"{done / seconds:,.0f}" if seconds else "-",
-            _objects(data["counters"]),
         )
     return table
+
+
+def object_table(report: Mapping[str, Any]) -> Table | None:
+    """One row per dataset and collection: objects in and out; None where nobody counted them."""
+    table = Table(box=box.SIMPLE_HEAD)
+    for name in ("dataset", "objects"):
+        table.add_column(name, overflow="fold")
+    for name in ("in", "out"):
+        table.add_column(name, justify="right")
+    for dataset, data in report["datasets"].items():
+        for collection, pair in _objects(data["counters"]).items():
+            counts = (f"{pair[key]:,.0f}" if key in pair else "-" for key in ("in", "out"))
+            _row(table, dataset, collection, *counts)
+    return table if table.row_count else None
 
 
 def distance_tables(report: Mapping[str, Any]) -> list[Table]:
@@ -87,17 +90,19 @@ def plan_table(rows: Iterable[tuple[str, str, int, int]]) -> Table:
     return table
 
 
-def _objects(counters: Mapping[str, Any]) -> str:
-    """Counters ``objects.<collection>.in|out`` as text."""
+def _of(done: int, planned: int) -> str:
+    """``done of planned``, or one number where they agree."""
+    return f"{done:,}" if done == planned else f"{done:,} of {planned:,}"
+
+
+def _objects(counters: Mapping[str, Any]) -> dict[str, dict[str, float]]:
+    """Counters ``objects.<collection>.in|out``, by collection."""
     pairs: dict[str, dict[str, float]] = {}
     for name, value in counters.items():
         parts = name.split(".")
-        if len(parts) == 3 and parts[0] == "objects":
+        if len(parts) == 3 and parts[0] == "objects" and parts[2] in ("in", "out"):
             pairs.setdefault(parts[1], {})[parts[2]] = value
-    return ", ".join(
-        f"{collection} " + " → ".join(f"{pair[key]:,.0f}" for key in ("in", "out") if key in pair)
-        for collection, pair in pairs.items()
-    )
+    return pairs
 
 
 def _table(columns: tuple[str, ...], rows: Iterable[Mapping[str, Any]]) -> Table:

@@ -26,7 +26,7 @@ from executors.report import (
     write_report,
 )
 from executors.settings import ExecutorSettings
-from executors.summary import complaints, dataset_table, distance_tables
+from executors.summary import complaints, dataset_table, distance_tables, object_table
 
 ITERATIVE = ExecutorSettings("iterative")
 
@@ -222,10 +222,10 @@ def test_tables_show_what_the_report_says(run):
     from rich.console import Console
 
     console = Console(width=200, record=True, file=io.StringIO())
-    for table in (dataset_table(run[0]), *distance_tables(run[0])):
+    for table in (dataset_table(run[0]), object_table(run[0]), *distance_tables(run[0])):
         console.print(table)
     text = console.export_text()
-    for words in ("good", "mixed", "gone", "GenPart 750", "Jet", "pt"):
+    for words in ("good", "mixed", "gone", "30 of 130", "GenPart", "750", "Jet", "pt"):
         assert words in text
     lines = complaints(run[0])
     assert len(lines) == 3
