@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +40,8 @@ def matched(histogram: hist.Hist) -> hist.Hist:
     """
     if "origin" not in histogram.axes.name:
         return histogram
-    origins = [name for name in histogram.axes["origin"] if name != UNMATCHED]
-    return histogram[:, origins, :][:, sum, :]
+    known = histogram.axes["origin"].index(UNMATCHED)
+    return histogram[:, 0:known:sum, :]
 
 
 def distances(hists: Mapping[str, hist.Hist]) -> list[dict[str, Any]]:
@@ -51,12 +52,11 @@ def distances(hists: Mapping[str, hist.Hist]) -> list[dict[str, Any]]:
             name = f"{collection}_{variable}"
             if name in hists:
                 rows.append(_row(collection, variable, matched(hists[name])))
-    rows += [_row("event", name, hists[f"event_{name}"]) for name in EVENT if _has(hists, name)]
+    for variable in EVENT:
+        name = f"event_{variable}"
+        if name in hists:
+            rows.append(_row("event", variable, hists[name]))
     return [row for row in rows if row is not None]
-
-
-def _has(hists: Mapping[str, hist.Hist], name: str) -> bool:
-    return f"event_{name}" in hists
 
 
 def _row(collection: str, variable: str, histogram: hist.Hist) -> dict[str, Any] | None:
@@ -67,36 +67,39 @@ def _row(collection: str, variable: str, histogram: hist.Hist) -> dict[str, Any]
     return {"object": collection, "variable": variable, **found._asdict()}
 
 
-def figures(hists: Mapping[str, hist.Hist], dataset: str) -> Iterator[tuple[str, Figure]]:
-    """All figures of a dataset with their file names, made one at a time."""
+def figures(
+    hists: Mapping[str, hist.Hist], dataset: str
+) -> Iterator[tuple[str, Callable[[], Figure]]]:
+    """All figures of a dataset: file name with the function that draws it."""
     for collection, columns in BINNINGS.items():
         for variable in columns:
             name = f"{collection}_{variable}"
             if name in hists:
-                yield name, plot_column(matched(hists[name]), dataset=dataset)
-        for x, y in CORRELATIONS[collection]:
-            name = f"{collection}_{x}_{y}"
-            if name in hists:
-                yield f"correlation_{name}", plot_correlation(hists[name], dataset=dataset)
-        if f"{collection}_response" in hists:
-            response = hists[f"{collection}_response"]
-            yield (
-                f"response_{collection}",
-                plot_response(response, dataset=dataset, name=collection.lower()),
-            )
-            efficiency = hists[f"{collection}_efficiency"]
-            yield (
-                f"efficiency_{collection}",
-                plot_efficiency(efficiency, dataset=dataset, name=collection.lower()),
-            )
+                yield name, partial(plot_column, matched(hists[name]), dataset=dataset)
+        yield from _curves(hists, collection, dataset)
     for tagger in TAGGERS:
-        if f"Jet_{tagger}" in hists:
-            histogram = hists[f"Jet_{tagger}"]
-            yield f"roc_{tagger}", plot_roc(histogram, dataset=dataset, backgrounds=REJECTED)
-    for name in EVENT:
-        if _has(hists, name):
-            figure = plot_column(hists[f"event_{name}"], dataset=dataset, counted="events")
-            yield f"event_{name}", figure
+        name = f"Jet_{tagger}"
+        if name in hists:
+            drawn = partial(plot_roc, hists[name], dataset=dataset, backgrounds=REJECTED)
+            yield f"roc_{tagger}", drawn
+    for variable in EVENT:
+        name = f"event_{variable}"
+        if name in hists:
+            yield name, partial(plot_column, hists[name], dataset=dataset, counted="events")
+
+
+def _curves(
+    hists: Mapping[str, hist.Hist], collection: str, dataset: str
+) -> Iterator[tuple[str, Callable[[], Figure]]]:
+    for x, y in CORRELATIONS[collection]:
+        name = f"{collection}_{x}_{y}"
+        if name in hists:
+            yield f"correlation_{name}", partial(plot_correlation, hists[name], dataset=dataset)
+    for what, plot in (("response", plot_response), ("efficiency", plot_efficiency)):
+        name = f"{collection}_{what}"
+        if name in hists:
+            drawn = partial(plot, hists[name], dataset=dataset, name=collection.lower())
+            yield f"{what}_{collection}", drawn
 
 
 def finish(accumulator: Result, output_dir: Path) -> dict[str, Any]:
@@ -115,9 +118,9 @@ def finish(accumulator: Result, output_dir: Path) -> dict[str, Any]:
             folder /= re.sub(r"[^A-Za-z0-9._+-]", "_", dataset)
         folder.mkdir(parents=True, exist_ok=True)
         rows += [{"dataset": dataset, **row} for row in distances(hists)]
-        for name, figure in figures(hists, dataset):
+        for name, draw in figures(hists, dataset):
             path = folder / f"{name}.png"
-            figure.savefig(path)
+            draw().savefig(path)
             plots.append(str(path.relative_to(output_dir)))
         logger.info("%d figures of %s in %s", len(plots), dataset, folder)
     return {"distances": rows, "plots": plots}

@@ -8,7 +8,16 @@ import hist
 import numpy as np
 from matplotlib.figure import Figure
 
-from processors.plots.style import FLASH, FULL, RATIO_RANGE, cms_style, label, log_axis, panels
+from processors.plots.style import (
+    FLASH,
+    FULL,
+    RATIO_RANGE,
+    cms_style,
+    label,
+    legend,
+    log_axis,
+    panels,
+)
 
 __all__ = ["plot_correlation", "plot_efficiency", "plot_response", "plot_roc", "roc"]
 
@@ -69,7 +78,7 @@ def plot_roc(
         axes.set_xlabel(f"{signal} jet efficiency, {histogram.axes[-1].label}")
         axes.set_ylabel("misidentification probability")
         axes.grid(alpha=0.3)
-        axes.legend(frameon=False, loc="upper left")
+        legend(axes, frameon=False, loc="upper left")
         label(axes, dataset)
     return figure
 
@@ -127,7 +136,7 @@ def plot_response(histogram: hist.Hist, *, dataset: str, name: str) -> Figure:
         main.axhline(1.0, color="black", linewidth=0.8, linestyle=":")
         main.set_ylabel(r"mean $p_T / p_T^{gen}$")
         main.margins(y=0.25)
-        main.legend(frameon=False)
+        legend(main, frameon=False)
         below.set_ylabel("width")
         below.set_ylim(bottom=0)
         below.set_xlabel(rf"{name} generated $p_T$ [GeV]")
@@ -178,7 +187,7 @@ def plot_efficiency(histogram: hist.Hist, *, dataset: str, name: str) -> Figure:
         log_axis(main, "x")
         main.set_ylim(0, 1.25)
         main.set_ylabel("reconstructed share")
-        main.legend(frameon=False, loc="lower right")
+        legend(main, frameon=False, loc="lower right")
         label(main, dataset)
     return figure
 
@@ -223,7 +232,7 @@ def plot_correlation(histogram: hist.Hist, *, dataset: str) -> Figure:
                 log_axis(axes, which)
         axes.set_xlabel(x.label or x.name)
         axes.set_ylabel(y.label or y.name)
-        axes.legend(loc="upper left", framealpha=0.85, edgecolor="none")
+        legend(axes, loc="upper left", framealpha=0.85, edgecolor="none")
         label(axes, dataset)
     return figure
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal
+from typing import Any, Literal
 
 import matplotlib as mpl
 import mplhep as mh
@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-__all__ = ["FLASH", "FULL", "RATIO_RANGE", "cms_style", "label", "log_axis", "panels"]
+__all__ = ["FLASH", "FULL", "RATIO_RANGE", "cms_style", "label", "legend", "log_axis", "panels"]
 
 FULL, FLASH = "#3f90da", "#bd1f01"
 """Full simulation blue, flash red: colours of Petroff, arXiv:2107.02270."""
@@ -76,3 +76,9 @@ def log_axis(axes: Axes, which: Literal["x", "y"]) -> None:
     if short:
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())
+
+
+def legend(axes: Axes, **options: Any) -> None:
+    """Legend where anything has a label."""
+    if axes.get_legend_handles_labels()[1]:
+        axes.legend(**options)
