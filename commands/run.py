@@ -146,7 +146,7 @@ def print_summary(report: Mapping[str, Any], output: Path) -> None:
     state = report["exit"]
     files = sum(len(data["outputs"]) for data in report["datasets"].values())
     ended = "interrupted" if state["interrupted"] else f"exit status {state['status']}"
-    console.print(f"{ended}; report.json, histograms.json and {files:,} event files in {output}")
+    console.print(f"{ended}; report.json, histograms.json and {files:,} output files in {output}")
 
 
 def _print_plan(preparation: Preparation, *, everything: bool) -> int:
