@@ -221,7 +221,10 @@ def _draw(bundle: Bundle, output: Path) -> None:
 
     metrics = bundle.card.metrics
     networks = ("efficiency", "categories", "flow")
-    figure = plot_loss({name: metrics[name] for name in networks if name in metrics})
+    curves = {name: metrics[name] for name in networks if name in metrics}
+    figure = plot_loss(
+        {name: (c["train_loss"], c["validation_loss"]) for name, c in curves.items()}
+    )
     figure.savefig(output.with_suffix(".loss.png"), dpi=120)
 
 

@@ -18,10 +18,10 @@ import awkward as ak
 import numpy as np
 import uproot
 
+from processors.classifier import SETTINGS
 from processors.objects.derived import JET_DERIVED, MUON_DERIVED
 
 __all__ = [
-    "CLASSIFIER",
     "Table",
     "affine_imitation",
     "classifier_auc",
@@ -34,17 +34,6 @@ __all__ = [
 ]
 
 logger = logging.getLogger(__name__)
-
-CLASSIFIER = {
-    "max_iter": 200,
-    "learning_rate": 0.1,
-    "max_leaf_nodes": 31,
-    "min_samples_leaf": 40,
-    "l2_regularization": 1.0,
-    "early_stopping": False,
-    "random_state": 0,
-}
-"""Settings of every ``HistGradientBoostingClassifier`` that judges a sample."""
 
 AUC_MARGINALS, AUC_AFFINE = 0.95, 0.75
 MAX_CORRELATION_DIFFERENCE, MAX_TAIL_FACTOR = 0.15, 2.0
@@ -221,7 +210,7 @@ def classifier_auc(truth: np.ndarray, imitation: np.ndarray, conditions: np.ndar
     x = np.vstack([np.column_stack([conditions, a]) for a in (truth, imitation)])
     y = np.repeat([1, 0], [len(truth), len(imitation)])
     half = np.tile(np.arange(len(truth)) % 2 == 0, 2)
-    model = HistGradientBoostingClassifier(**CLASSIFIER).fit(x[half], y[half])
+    model = HistGradientBoostingClassifier(**SETTINGS).fit(x[half], y[half])
     return float(roc_auc_score(y[~half], model.predict_proba(x[~half])[:, 1]))
 
 
