@@ -16,6 +16,9 @@ __all__ = ["Dequantise", "OneHot", "Snap", "Spike"]
 JITTER = 1.0 - 2.0**-9
 """Full width of the uniform added to an integer: ±(0.5 − 2⁻¹⁰), so that rounding is exact."""
 
+EDGE = 0.5 - 2.0**-12
+"""Distance from the outermost integers at which an image ends: leaves room for rounding."""
+
 
 def _jitter(x: Tensor, noise: Tensor | None) -> Tensor:
     if noise is None:
@@ -40,9 +43,9 @@ class Dequantise(Transform):
 
     @property
     def image(self) -> Image:
-        """Half a unit around the smallest and largest integer."""
+        """Just short of half a unit around the smallest and largest integer."""
         low, high = self._edges()
-        return Image(low - 0.5 * JITTER, high + 0.5 * JITTER)
+        return Image(low - EDGE, high + EDGE)
 
     def fit(self, x: Tensor, given: Given) -> Self:
         """Take missing edges from the values, which must be integers."""

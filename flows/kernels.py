@@ -35,90 +35,113 @@ _ONE = np.float32(1.0)
 _TWO = np.float32(2.0)
 _ZERO = np.float32(0.0)
 _SLOPE = np.float32(MIN_DERIVATIVE)
+_LEAST, _MOST = np.float32(math.exp(-PARAMETER_LIMIT)), np.float32(math.exp(PARAMETER_LIMIT))
+_HUGE, _TINY = 1e100, 1e-100
+MEMO = 10
+"""Numbers per element that the gradient takes over from the forward pass."""
+
+
+@_compile
+def _limited(e: Any) -> Any:
+    return min(max(e, _LEAST), _MOST)
 
 
 @_compile
 def _slope(e: Any, knot: int, bins: int) -> Any:
     if knot == 0 or knot == bins:
         return _ONE
-    return _SLOPE + math.log1p(e[2 * bins + knot - 1])
+    return _SLOPE + math.log1p(_limited(e[2 * bins + knot - 1]))
+
+
+@_compile
+def _total(e: Any, start: int, bins: int) -> Any:
+    total = _ZERO
+    for k in range(start, start + bins):
+        total += _limited(e[k])
+    return total
 
 
 @_compile
 def _bin(e: Any, start: int, bins: int, x: Any, bound: Any) -> Any:
-    """Find the bin of x; return (bin, left edge, size, sum before it, sum of all)."""
-    total = _ZERO
-    for k in range(start, start + bins):
-        total += e[k]
-    rest = _ONE - np.float32(MIN_SIZE) * np.float32(bins)
-    per = _TWO * bound * rest / total
+    """Find the bin of x; return (bin, left edge, size, sum before it, 1 / sum of all)."""
+    inverse = _ONE / _total(e, start, bins)
     least = _TWO * bound * np.float32(MIN_SIZE)
-    left = -bound
-    size = least + per * e[start]
+    per = (_TWO * bound - least * np.float32(bins)) * inverse
     before = _ZERO
+    left = -bound
+    size = least + per * _limited(e[start])
     k = 0
     while k < bins - 1 and x >= left + size:
         left += size
-        before += e[start + k]
+        before += _limited(e[start + k])
         k += 1
-        size = least + per * e[start + k]
-    return k, left, size, before, total
+        size = least + per * _limited(e[start + k])
+    return k, left, size, before, inverse
 
 
 @_compile
 def _edge(e: Any, start: int, bins: int, k: int, bound: Any) -> Any:
-    """Place bin k; return (left edge, size, sum before it, sum of all)."""
-    total = _ZERO
-    before = _ZERO
-    for j in range(bins):
-        total += e[start + j]
-        if j < k:
-            before += e[start + j]
-    rest = _ONE - np.float32(MIN_SIZE) * np.float32(bins)
-    per = _TWO * bound * rest / total
+    """Place bin k; return (left edge, size, sum before it, 1 / sum of all)."""
+    inverse = _ONE / _total(e, start, bins)
+    before = _total(e, start, k)
     least = _TWO * bound * np.float32(MIN_SIZE)
-    return least * np.float32(k) + per * before - bound, least + per * e[start + k], before, total
+    per = (_TWO * bound - least * np.float32(bins)) * inverse
+    left = least * np.float32(k) + per * before - bound
+    return left, least + per * _limited(e[start + k]), before, inverse
 
 
 @_compile
-def _forward(x: Any, e: Any, bins: int, bound: Any, y: Any, ladj: Any) -> None:
+def _forward(x: Any, e: Any, bins: int, bound: Any, y: Any, ladj: Any, memo: Any) -> None:
     for i in range(x.shape[0]):
-        total = _ZERO
+        total = 0.0
+        product = 1.0
         for d in range(x.shape[1]):
             value = x[i, d]
             if not (value >= -bound and value <= bound):
                 y[i, d] = value
                 continue
             p = e[i, d]
-            k, x0, w, _, _ = _bin(p, 0, bins, value, bound)
-            y0, h, _, _ = _edge(p, bins, bins, k, bound)
+            k, x0, w, before_w, inverse_w = _bin(p, 0, bins, value, bound)
+            y0, h, before_h, inverse_h = _edge(p, bins, bins, k, bound)
             d0, d1 = _slope(p, k, bins), _slope(p, k + 1, bins)
             delta = h / w
             theta = (value - x0) / w
-            t = theta * (_ONE - theta)
-            den = delta + (d0 + d1 - _TWO * delta) * t
-            y[i, d] = y0 + h * (delta * theta * theta + d0 * t) / den
             u = _ONE - theta
+            t = theta * u
+            inv = _ONE / (delta + (d0 + d1 - _TWO * delta) * t)
+            y[i, d] = y0 + h * (delta * theta * theta + d0 * t) * inv
             slope = d1 * theta * theta + _TWO * delta * t + d0 * u * u
-            total += math.log(delta * delta * slope / (den * den))
-        ladj[i] = total
+            scaled = delta * inv
+            product *= scaled * scaled * slope
+            if product > _HUGE or product < _TINY:
+                total += math.log(product)
+                product = 1.0
+            m = memo[i, d]
+            m[0], m[1], m[2], m[3] = np.float32(k), theta, w, h
+            m[4], m[5], m[6], m[7] = d0, d1, before_w * inverse_w, before_h * inverse_h
+            m[8], m[9] = inverse_w, inverse_h
+        ladj[i] = total + math.log(product)
 
 
 @_compile
 def _spread(e: Any, start: int, bins: int, k: int, shares: Any, gradient: Any, out: Any) -> None:
     """Write the gradient of the raw sizes from that of the left edge and of the size."""
-    before, total = shares
+    before, inverse = shares
     g_left, g_size = gradient
-    inverse = _ONE / total
-    mean = (g_left * before + g_size * e[start + k]) * inverse
-    for j in range(bins):
-        own = g_left if j < k else _ZERO
-        out[start + j] = e[start + j] * inverse * (own - mean)
-    out[start + k] += e[start + k] * inverse * g_size
+    own = _limited(e[start + k]) * inverse
+    mean = g_left * before + g_size * own
+    inside, outside = (g_left - mean) * inverse, -mean * inverse
+    for j in range(k):
+        out[start + j] = _limited(e[start + j]) * inside
+    for j in range(k, bins):
+        out[start + j] = _limited(e[start + j]) * outside
+    out[start + k] += own * g_size
 
 
 @_compile
-def _backward(x: Any, e: Any, bins: int, bound: Any, gy: Any, gladj: Any, gx: Any, gp: Any) -> None:
+def _backward(
+    x: Any, e: Any, memo: Any, bins: int, bound: Any, gy: Any, gladj: Any, gx: Any, gp: Any
+) -> None:
     scale = _TWO * bound * (_ONE - np.float32(MIN_SIZE) * np.float32(bins))
     for i in range(x.shape[0]):
         gl = gladj[i]
@@ -130,12 +153,10 @@ def _backward(x: Any, e: Any, bins: int, bound: Any, gy: Any, gladj: Any, gx: An
                 gx[i, d] = g
                 out[:] = _ZERO
                 continue
-            p = e[i, d]
-            k, x0, w, before_w, total_w = _bin(p, 0, bins, value, bound)
-            _, h, before_h, total_h = _edge(p, bins, bins, k, bound)
-            d0, d1 = _slope(p, k, bins), _slope(p, k + 1, bins)
-            delta = h / w
-            theta = (value - x0) / w
+            p, m = e[i, d], memo[i, d]
+            k, theta, w, h, d0, d1 = int(m[0]), m[1], m[2], m[3], m[4], m[5]
+            inv_w = _ONE / w
+            delta = h * inv_w
             u = _ONE - theta
             t = theta * u
             bend = d0 + d1 - _TWO * delta
@@ -143,29 +164,30 @@ def _backward(x: Any, e: Any, bins: int, bound: Any, gy: Any, gladj: Any, gx: An
             top = delta * theta * theta + d0 * t
             slope = d1 * theta * theta + _TWO * delta * t + d0 * u * u
             inv, inv_slope = _ONE / den, _ONE / slope
-            hh = h * inv * inv
+            hh = g * h * inv * inv
             turn = u - theta
-            g_theta = g * w * delta * delta * slope * inv * inv + gl * (
-                _TWO * (d1 * theta + delta * turn - d0 * u) * inv_slope - _TWO * bend * turn * inv
+            g_theta = hh * delta * slope + gl * _TWO * (
+                (d1 * theta + delta * turn - d0 * u) * inv_slope - bend * turn * inv
             )
             rest = _ONE - _TWO * t
-            g_delta = g * hh * (theta * theta * den - top * rest) + gl * (
-                _TWO / delta + _TWO * t * inv_slope - _TWO * rest * inv
+            g_delta = hh * (theta * theta * den - top * rest) + gl * _TWO * (
+                w / h + t * inv_slope - rest * inv
             )
-            g_d0 = g * hh * t * (den - top) + gl * (u * u * inv_slope - _TWO * t * inv)
-            g_d1 = -g * hh * t * top + gl * (theta * theta * inv_slope - _TWO * t * inv)
-            g_x = g_theta / w
+            common = gl * _TWO * t * inv
+            g_d0 = hh * t * (den - top) + gl * u * u * inv_slope - common
+            g_d1 = -hh * t * top + gl * theta * theta * inv_slope - common
+            g_x = g_theta * inv_w
             gx[i, d] = g_x
-            g_w = -(g_theta * theta + g_delta * delta) / w
-            g_h = g_delta / w + g * top * inv
-            _spread(p, 0, bins, k, (before_w, total_w), (-g_x * scale, g_w * scale), out)
-            _spread(p, bins, bins, k, (before_h, total_h), (g * scale, g_h * scale), out)
+            g_w = -(g_theta * theta + g_delta * delta) * inv_w
+            g_h = g_delta * inv_w + g * top * inv
+            _spread(p, 0, bins, k, (m[6], m[8]), (-g_x * scale, g_w * scale), out)
+            _spread(p, bins, bins, k, (m[7], m[9]), (g * scale, g_h * scale), out)
             out[2 * bins :] = _ZERO
             if k > 0:
-                s = p[2 * bins + k - 1]
+                s = _limited(p[2 * bins + k - 1])
                 out[2 * bins + k - 1] = g_d0 * s / (_ONE + s)
             if k < bins - 1:
-                s = p[2 * bins + k]
+                s = _limited(p[2 * bins + k])
                 out[2 * bins + k] = g_d1 * s / (_ONE + s)
 
 
@@ -198,20 +220,22 @@ class _Fused(torch.autograd.Function):
         ctx: Any, x: Tensor, parameters: Tensor, bins: int, bound: float
     ) -> tuple[Tensor, Tensor]:
         x = x.contiguous()
-        e = torch.exp(parameters.clamp(-PARAMETER_LIMIT, PARAMETER_LIMIT)).contiguous()
-        y, ladj = torch.empty_like(x), x.new_empty(len(x))
-        _forward(x.numpy(), e.numpy(), bins, np.float32(bound), y.numpy(), ladj.numpy())
-        ctx.save_for_backward(x, e)
+        e = torch.exp(parameters).contiguous()
+        y, ladj, memo = torch.empty_like(x), x.new_empty(len(x)), x.new_empty(*x.shape, MEMO)
+        arrays = y.numpy(), ladj.numpy(), memo.numpy()
+        _forward(x.numpy(), e.numpy(), bins, np.float32(bound), *arrays)
+        ctx.save_for_backward(x, e, memo)
         ctx.bins, ctx.bound = bins, bound
         return y, ladj
 
     @staticmethod
     def backward(ctx: Any, gy: Tensor, gladj: Tensor) -> Any:
-        x, e = ctx.saved_tensors
+        x, e, memo = ctx.saved_tensors
         gx, gp = torch.empty_like(x), torch.empty_like(e)
         _backward(
             x.numpy(),
             e.numpy(),
+            memo.numpy(),
             ctx.bins,
             np.float32(ctx.bound),
             gy.contiguous().numpy(),
@@ -255,7 +279,7 @@ def fused_inverse(y: Tensor, parameters: Tensor, bins: int, bound: float) -> Ten
     if not _compiled(y, parameters):
         return spline_inverse(y, parameters, bins, bound)
     y = y.contiguous()
-    e = torch.exp(parameters.clamp(-PARAMETER_LIMIT, PARAMETER_LIMIT)).contiguous()
+    e = torch.exp(parameters).contiguous()
     x = torch.empty_like(y)
     _inverse(y.numpy(), e.numpy(), bins, np.float32(bound), x.numpy())
     return x

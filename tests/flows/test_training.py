@@ -9,6 +9,7 @@ import pytest
 import torch
 from scipy.stats import ks_2samp
 
+from flows.features import Log1p
 from flows.layout import LayoutError
 from flows.objectmodel import ObjectModel
 from flows.optimise import History, Recipe, TrainingError, optimise
@@ -24,11 +25,11 @@ SMALL = TrainingSettings(hidden=32, bins=6, embedding=(32, 16))
 def trained():
     settings = dataclasses.replace(
         SMALL,
-        flow=Recipe(epochs=12, batch=256, lr=4e-3),
-        categories=Recipe(epochs=8, batch=256, lr=4e-3),
+        flow=Recipe(epochs=10, batch=256, lr=4e-3),
+        categories=Recipe(epochs=12, batch=256, lr=4e-3),
         efficiency=Recipe(epochs=8, batch=256, lr=4e-3),
     )
-    return train_object(toy_table(20_000), toy_layout(), settings)
+    return train_object(toy_table(18_000), toy_layout(), settings)
 
 
 def test_trained_model_agrees_with_fresh_objects(trained):
@@ -45,7 +46,7 @@ def test_trained_model_agrees_with_fresh_objects(trained):
     for k, category in enumerate(toy_layout().categories):
         for value in category.values:
             share = [(a[:, k] == value).mean() for a in (drawn.categories, fresh.categories)]
-            assert abs(share[0] - share[1]) < 0.015, category.name
+            assert abs(share[0] - share[1]) < 0.02, category.name
 
 
 def test_trained_model_keeps_what_belongs_together(trained):
@@ -62,9 +63,9 @@ def test_trained_model_keeps_what_belongs_together(trained):
 def test_the_card_tells_how_it_was_made(trained):
     card = trained.card
     assert card.ranges["pt"].low >= 10.0
-    assert card.provenance["reconstructed_objects"] == toy_table(20_000).reconstructed.sum()
+    assert card.provenance["reconstructed_objects"] == toy_table(18_000).reconstructed.sum()
     flow = card.metrics["flow"]
-    assert len(flow["train_loss"]) == len(flow["validation_loss"]) == 12
+    assert len(flow["train_loss"]) == len(flow["validation_loss"]) == 10
     assert flow["validation_loss"][-1] < flow["validation_loss"][0]
     assert card.metrics["efficiency_mean"] == pytest.approx(
         card.metrics["efficiency_true"], abs=2e-3
@@ -208,16 +209,14 @@ def test_tables_that_do_not_fit_are_refused_by_name(change, word):
 
 
 def test_a_target_its_transforms_cannot_take_is_named():
-    table = toy_table(500)
     layout = toy_layout()
-    with pytest.raises(ValueError, match="'deta'.*not finite"):
-        from flows.features import Log1p
-
-        targets = tuple(
-            dataclasses.replace(t, transforms=(Log1p(1e3),)) if t.name == "deta" else t
-            for t in layout.targets
-        )
-        train_object(table, dataclasses.replace(layout, targets=targets), SMALL.quick(1))
+    targets = tuple(
+        dataclasses.replace(t, transforms=(Log1p(1e3),)) if t.name == "deta" else t
+        for t in layout.targets
+    )
+    wrong = dataclasses.replace(layout, targets=targets)
+    with pytest.raises(ValueError, match=r"'deta'.*not finite"):
+        train_object(toy_table(500), wrong, SMALL.quick(1))
 
 
 def test_fitted_transforms_stay_as_they_are():
