@@ -7,7 +7,7 @@ from typing import Any
 import awkward as ak
 import numpy as np
 
-from processors.jagged import Flat, flatten
+from processors.jagged import Flat, flat_field, flatten
 
 __all__ = ["Content", "carried", "read_content"]
 
@@ -43,8 +43,8 @@ def read_content(events: Any) -> Content:
             else:
                 content |= {f"{name}_{f}": ak.to_numpy(field[f]) for f in kept}
         elif field.ndim > 1:
-            counts = np.asarray(ak.num(field, axis=1), dtype=np.int64)
-            content[name] = Flat(counts, {"": ak.to_numpy(ak.flatten(field, axis=1))})
+            counts, values = flat_field(field)
+            content[name] = Flat(counts, {"": values})
         else:
             content[name] = ak.to_numpy(field)
     return content

@@ -15,7 +15,7 @@ from pydantic import Field
 from flows.noise import Identity, uniforms
 from flows.training import TrainingTable
 from processors.base import Counters, FlowConfig, FlowProcessor, Result
-from processors.blocks import Block, blocks
+from processors.blocks import Block, blocks, direct_reads
 from processors.conditions import (
     Source,
     conditions,
@@ -81,9 +81,10 @@ class Extraction(FlowProcessor):
         for table in tables:
             require_training_branches(events, table)
         parts: dict[str, list[Rows]] = {table.name: [] for table in tables}
-        for block in blocks(events, self.config.block_events):
-            for name, rows in self._extract(block, tables, dataset, counters).items():
-                parts[name].append(rows)
+        with direct_reads(events):
+            for block in blocks(events, self.config.block_events):
+                for name, rows in self._extract(block, tables, dataset, counters).items():
+                    parts[name].append(rows)
         outputs = [
             self._write(TABLES[name], rows, events.metadata, dataset)
             for name, rows in parts.items()

@@ -16,7 +16,7 @@ from flows.bundle import Bundle
 from flows.noise import Identity
 from flows.resident import resident
 from processors.base import Counters, FlowConfig, FlowProcessor, Result
-from processors.blocks import Block, blocks
+from processors.blocks import Block, blocks, direct_reads
 from processors.comparison import Comparison
 from processors.conditions import (
     GenContent,
@@ -153,7 +153,7 @@ class FlashSim(FlowProcessor):
         """
         require_simulation(events)
         chunk = _Chunk(self, events)
-        with chunk.writer() as writer:
+        with direct_reads(events), chunk.writer() as writer:
             for block in blocks(events, self.config.block_events):
                 chunk.run(block, writer)
             chunk.close(writer)

@@ -37,18 +37,19 @@ class Binning:
         return hist.axis.Regular(self.bins, self.low, self.high, name=name, label=self.label)
 
     def index(self, values: np.ndarray) -> np.ndarray:
-        """Bin of each value counted from the underflow bin, NaN to the overflow, ``(n,)`` int."""
+        """Bin of each value, the underflow bin (also for NaN) being 0, ``(n,)`` int32."""
         x = values.astype(np.float32)
-        low, high = np.float64(self.low), np.float64(self.high)
+        low, high = float(self.low), float(self.high)
         if self.geometric:
             with np.errstate(divide="ignore", invalid="ignore"):
-                x = np.log(x)
-            x[values <= 0] = -np.inf
+                np.log(x, out=x)
             low, high = np.log(low), np.log(high)
-        x = (x - np.float32(low)) * np.float32(self.bins / (high - low))
-        np.nan_to_num(x, copy=False, nan=self.bins, posinf=self.bins, neginf=-1.0)
-        np.clip(x, -1, self.bins, out=x)
-        return np.floor(x, out=x).astype(np.int64) + 1
+        x -= np.float32(low)
+        x *= np.float32(self.bins / (high - low))
+        x += np.float32(1)
+        np.fmax(x, np.float32(0), out=x)
+        np.minimum(x, np.float32(self.bins + 1), out=x)
+        return x.astype(np.int32)
 
 
 def category_axis(names: Sequence[str], name: str, label: str = "") -> hist.axis.StrCategory:
@@ -80,10 +81,9 @@ def fill(
     """
     view = histogram.view(flow=True)
     shape = view.shape
-    flat = np.zeros(len(indices[0]), dtype=np.int64)
+    flat = np.zeros(1, dtype=np.int32)
     for length, code in zip(shape, (*categories, *indices), strict=True):
-        flat *= length
-        flat += code
+        flat = flat * np.int32(length) + code
     size = int(np.prod(shape))
     if np.ndim(weights) == 0:
         counts = np.bincount(flat, minlength=size).reshape(shape)

@@ -14,6 +14,7 @@ __all__ = [
     "counts_to_offsets",
     "delta_phi",
     "event_index",
+    "flat_field",
     "flatten",
     "local_index",
     "pairs",
@@ -54,10 +55,17 @@ class Flat:
         """Event of each object, ``(n,)``."""
         return event_index(self.counts)
 
-    def select(self, keep: np.ndarray) -> Flat:
-        """The objects where ``keep`` ``(n,)`` is true, events kept even when they become empty."""
-        counts = np.bincount(self.event[keep], minlength=len(self.counts))
-        return Flat(counts, {name: values[keep] for name, values in self.columns.items()})
+    def select(self, keep: np.ndarray, fields: Iterable[str] | None = None) -> Flat:
+        """The objects where ``keep`` ``(n,)`` is true, events kept even when they become empty.
+
+        Arguments:
+            keep: Mask ``(n,)``.
+            fields: Columns to keep; all by default.
+        """
+        rows = np.flatnonzero(keep)
+        ends = np.searchsorted(rows, self.offsets)
+        names = self.columns if fields is None else fields
+        return Flat(np.diff(ends), {name: self.columns[name][rows] for name in names})
 
 
 def counts_to_offsets(counts: np.ndarray) -> np.ndarray:
@@ -98,13 +106,23 @@ def flatten(collection: Any, fields: Iterable[str]) -> Flat:
     columns = {}
     counts = None
     for name in fields:
-        values = collection[name]
-        if counts is None:
-            counts = np.asarray(ak.num(values, axis=1), dtype=np.int64)
-        columns[name] = np.ascontiguousarray(ak.to_numpy(ak.flatten(values, axis=1)))
+        counts, columns[name] = flat_field(collection[name])
     if counts is None:
         counts = np.asarray(ak.num(collection, axis=1), dtype=np.int64)
     return Flat(counts, columns)
+
+
+def flat_field(values: ak.Array) -> tuple[np.ndarray, np.ndarray]:
+    """Counts per event with the flat numbers of one jagged field; reads it if it is lazy."""
+    layout = ak.materialize(values).layout
+    if isinstance(layout, ak.contents.ListOffsetArray):
+        offsets = np.asarray(layout.offsets.data)
+        content = layout.content
+        if isinstance(content, ak.contents.NumpyArray):
+            flat = np.asarray(content.data)[offsets[0] : offsets[-1]]
+            return np.diff(offsets), np.ascontiguousarray(flat)
+    counts = np.asarray(ak.num(values, axis=1), dtype=np.int64)
+    return counts, np.ascontiguousarray(ak.to_numpy(ak.flatten(values, axis=1)))
 
 
 def unflatten(values: np.ndarray, counts: np.ndarray) -> ak.Array:

@@ -137,7 +137,7 @@ def jet_class(hadron: np.ndarray, parton: np.ndarray, matched: np.ndarray) -> np
         [~matched, hadron == 5, hadron == 4, parton == GLUON, parton > 0],
         [unmatched, b, c, gluon, light],
         undefined,
-    )
+    ).astype(np.int32)
 
 
 def muon_class(gen_part_flav: np.ndarray) -> np.ndarray:
@@ -145,7 +145,8 @@ def muon_class(gen_part_flav: np.ndarray) -> np.ndarray:
     prompt, tau, b, c, light, unmatched = range(len(CLASSES["Muon"]))
     flavour = gen_part_flav.astype(np.int32)
     codes = {1: prompt, 15: tau, 5: b, 4: c, 3: light}
-    return np.select([flavour == key for key in codes], list(codes.values()), unmatched)
+    chosen = np.select([flavour == key for key in codes], list(codes.values()), unmatched)
+    return chosen.astype(np.int32)
 
 
 def _coarse(one: Binning) -> Binning:
