@@ -60,7 +60,7 @@ COUNTERS = (
     "seconds.write",
 )
 BUNDLES = Path(__file__).parent / "bundles"
-SAMPLE = Path(__file__).parent.parent / "samples" / "data" / "ttbar_2000.root"
+SAMPLE = Path(__file__).parent.parent / "samples" / "data" / "ttbar.root"
 
 
 class FlowNanoAODSchema(NanoAODSchema):

@@ -21,7 +21,7 @@ def test_filling_equals_that_of_hist(bins: Binning, weighted: bool) -> None:
     ours = make([category_axis("ab", "c")], [("x", bins)])
     fill(ours, [codes], [bins.index(x)], weights if weighted else 0.5)
     reference = hist.Hist(ours.axes[0], bins.axis("x"), storage=hist.storage.Weight())
-    reference.fill(np.array(["a", "b"])[codes], np.nan_to_num(x, nan=1e9), weight=weights)
+    reference.fill(np.array(["a", "b"])[codes], np.nan_to_num(x, nan=-1e9), weight=weights)
     np.testing.assert_allclose(ours.values(flow=True), reference.values(flow=True), atol=1e-9)
     np.testing.assert_allclose(ours.variances(flow=True), reference.variances(flow=True), atol=1e-9)
 
