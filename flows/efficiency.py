@@ -13,6 +13,8 @@ __all__ = ["Efficiency"]
 
 NEWTON_STEPS = 20
 RIDGE = 1e-6
+SIGNIFICANT = 13.82
+"""99.9 % quantile of χ² with two degrees of freedom."""
 
 
 class Efficiency(nn.Module):
@@ -45,25 +47,31 @@ class Efficiency(nn.Module):
     def calibrate(self, score: Tensor, label: Tensor) -> None:
         """Fit slope and offset on scores the network was not trained on, by Newton's method.
 
-        Labels of one class alone, or scores that tell nothing apart, leave the slope at one.
+        The result is taken only if twice its gain in log-likelihood exceeds the 99.9 % quantile of
+        χ² with two degrees of freedom: few rows would add their own noise to every object.
+        Labels of one class alone leave the scores as they are.
         """
-        x = torch.stack([score.double(), torch.ones_like(score, dtype=torch.float64)], 1)
         y = label.double()
-        if len(y) == 0 or y.min() == y.max():
-            self.calibration.copy_(torch.tensor([1.0, 0.0]))
-            return
         weights = torch.tensor([1.0, 0.0], dtype=torch.float64)
-        for _ in range(NEWTON_STEPS):
-            p = torch.sigmoid(x @ weights)
-            gradient = x.T @ (p - y) / len(y)
-            curvature = (x * (p * (1 - p))[:, None]).T @ x / len(y) + RIDGE * torch.eye(2)
-            step = torch.linalg.solve(curvature.double(), gradient)
-            proposal = weights - step
-            if _entropy(x @ proposal, y) > _entropy(x @ weights, y):
-                break
-            weights = proposal
-        if weights[0] > 0:
-            self.calibration.copy_(weights.float())
+        if len(y) and y.min() < y.max():
+            weights = _newton(score.double(), y, weights)
+        self.calibration.copy_(weights.float())
+
+
+def _newton(score: Tensor, label: Tensor, start: Tensor) -> Tensor:
+    x = torch.stack([score, torch.ones_like(score)], 1)
+    weights = start
+    for _ in range(NEWTON_STEPS):
+        p = torch.sigmoid(x @ weights)
+        gradient = x.T @ (p - label) / len(label)
+        ridge = RIDGE * torch.eye(2, dtype=torch.float64)
+        curvature = (x * (p * (1 - p))[:, None]).T @ x / len(label) + ridge
+        proposal = weights - torch.linalg.solve(curvature, gradient)
+        if _entropy(x @ proposal, label) > _entropy(x @ weights, label):
+            break
+        weights = proposal
+    gain = 2 * len(label) * (_entropy(x @ start, label) - _entropy(x @ weights, label))
+    return weights if weights[0] > 0 and gain > SIGNIFICANT else start
 
 
 def _entropy(score: Tensor, label: Tensor) -> Tensor:

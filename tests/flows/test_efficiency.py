@@ -27,6 +27,13 @@ def test_calibrated_mean_is_the_observed_share():
     assert ((probability > 0) & (probability < 1)).all()
 
 
+def test_scores_that_are_right_already_stay_as_they_are():
+    net = Efficiency(MlpSpec(1))
+    score = torch.randn(500)
+    net.calibrate(score, (torch.rand(500) < torch.sigmoid(score)).float())
+    assert net.calibration.tolist() == [1.0, 0.0]
+
+
 def test_labels_of_one_class_leave_the_score_alone():
     net = Efficiency(MlpSpec(1))
     net.calibrate(torch.randn(100), torch.ones(100))
