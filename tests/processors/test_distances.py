@@ -62,3 +62,11 @@ def test_the_classifier_tells_only_what_differs() -> None:
     assert 0.8 < shifted.auc < 0.88
     with pytest.raises(ValueError, match="cannot be split"):
         separation(x[:2], x)
+
+
+def test_pairs_that_share_columns_do_not_fool_the_classifier() -> None:
+    rng = np.random.default_rng(4)
+    shared = rng.normal(size=(800, 4))
+    one, two = (np.hstack([shared, rng.normal(size=(800, 1))]) for _ in range(2))
+    found = separation(one, two)
+    assert abs(found.auc - 0.5) < 4 * found.error

@@ -1,0 +1,102 @@
+"""Cost of flash simulation beside the networks, in processor time and memory, one core."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+__all__ = ["measure"]
+
+ONE_THREAD = dict.fromkeys(
+    ("FLASHBREW_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1"
+)
+WARM_UP = 500
+"""Events of a first chunk: imports, compiled kernels, opened models."""
+
+
+def measure(sample: Path, bundles: list[Path], events: int) -> dict[str, Any]:
+    """Process one chunk of exactly ``events``, another of a tenth, each in a fresh process.
+
+    Returns: ``overhead_us_per_event`` (processor time without the calls of the models),
+        ``network_us_per_event``, ``peak_rss_mb``, ``mb_per_10k_events``.
+    """
+    large, small = (_child(sample, bundles, n) for n in (events, max(events // 10, 1)))
+    growth = (large["peak_rss_mb"] - small["peak_rss_mb"]) / (0.9 * events / 10_000)
+    return {**large, "mb_per_10k_events": growth}
+
+
+def _child(sample: Path, bundles: list[Path], events: int) -> dict[str, Any]:
+    command = [sys.executable, "-W", "ignore", "-m", "benchmarks.overhead", str(sample)]
+    command += [str(events), *map(str, bundles)]
+    done = subprocess.run(
+        command, env=os.environ | ONE_THREAD, check=True, capture_output=True, text=True
+    )
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def _peak_mb() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def _run(sample: Path, events: int, bundles: list[Path]) -> dict[str, Any]:
+    from coffea.nanoevents import NanoEventsFactory
+
+    from flows.simulator import ObjectSimulator
+    from processors.flashsim import FlashSim
+
+    spent = {"network": 0.0}
+    original = ObjectSimulator.simulate
+
+    def timed(self: ObjectSimulator, *arguments: Any) -> Any:
+        start = time.process_time()
+        try:
+            return original(self, *arguments)
+        finally:
+            spent["network"] += time.process_time() - start
+
+    ObjectSimulator.simulate = timed  # type: ignore[method-assign]
+    with tempfile.TemporaryDirectory() as folder:
+        processor = FlashSim.from_options(
+            {"output": Path(folder), "bundles": bundles, "device": "cpu", "format": "root"}
+        )
+
+        def chunk(stop: int) -> dict[str, Any]:
+            place = {"dataset": "bench", "filename": str(sample), "treename": "Events"}
+            place |= {"entrystart": 0, "entrystop": stop, "fileuuid": "bench"}
+            factory = NanoEventsFactory.from_root(
+                {str(sample): "Events"},
+                schemaclass=processor.schema,
+                entry_start=0,
+                entry_stop=stop,
+                metadata=place,
+            )
+            return processor.process(factory.events())["bench"]
+
+        chunk(min(WARM_UP, events))
+        spent["network"] = 0.0
+        start = time.process_time()
+        result = chunk(events)
+        total = time.process_time() - start
+        size = sum(Path(path).stat().st_size for path in result["outputs"])
+    counters = result["counters"]
+    read = counters["events.read"]
+    return {
+        "events": read,
+        "overhead_us_per_event": 1e6 * (total - spent["network"]) / read,
+        "network_us_per_event": 1e6 * spent["network"] / read,
+        "peak_rss_mb": _peak_mb(),
+        "output_bytes_per_event": size / read,
+        "objects": {name: counters[f"objects.{name}.out"] for name in ("Muon", "Jet")},
+    }
+
+
+if __name__ == "__main__":
+    place, number, *models = sys.argv[1:]
+    print(json.dumps(_run(Path(place), int(number), [Path(model) for model in models])))
