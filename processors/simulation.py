@@ -22,6 +22,8 @@ NONE = -1
 class Model(Protocol):
     """What is needed of ``flows.resident.resident``."""
 
+    micro_batch: int
+
     def simulate(self, conditions: np.ndarray, identity: Identity) -> Any:
         """Draw which rows are reconstructed, with the columns of those."""
         ...
@@ -101,6 +103,8 @@ def simulate(
         columns = table.decode(targets, categories, gen)
         result = _sorted(table, source, rows, made, columns, gen, folds)
     _count(table, out.counters, len(rows.source), len(kept), len(made), result, counters)
+    size = model.micro_batch
+    counters[f"micro_batches.{size}"] += -(-len(rows.source) // size)
     return result
 
 
@@ -157,7 +161,5 @@ def _count(
     counters[f"{prefix}.below_threshold"] += made - len(result.objects)
     counters[f"{prefix}.out"] += len(result.objects)
     for name, number in drawn.items():
-        if name.startswith("micro_batches."):
-            counters[name] += number
-        elif name not in ("rows", "kept", "nonfinite"):
+        if name not in ("rows", "kept", "nonfinite"):
             counters[f"{prefix}.{name}"] += number

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from processors.base import Result
 from processors.distances import from_histograms
+from processors.duplicates import repeated_events
 from processors.objects.binning import BINNINGS, CORRELATIONS
 from processors.plots.columns import plot_column
 from processors.plots.curves import (
@@ -105,11 +106,14 @@ def _curves(
 def finish(accumulator: Result, output_dir: Path) -> dict[str, Any]:
     """Write the figures of every dataset to ``plots/``, return all distances.
 
+    Also counts the events that a dataset holds more than once.
+
     Arguments:
         accumulator: Merged result.
         output_dir: Directory of the run.
     """
     rows, plots = [], []
+    again: dict[str, int] = {}
     for dataset, result in accumulator.items():
         hists = result["hists"]
         several = len(accumulator) > 1
@@ -123,4 +127,7 @@ def finish(accumulator: Result, output_dir: Path) -> dict[str, Any]:
             draw().savefig(path)
             plots.append(str(path.relative_to(output_dir)))
         logger.info("%d figures of %s in %s", len(plots), dataset, folder)
-    return {"distances": rows, "plots": plots}
+        again[dataset] = repeated_events(output_dir / path for path in result["outputs"])
+        if again[dataset]:
+            logger.warning("%d events of %s occur more than once", again[dataset], dataset)
+    return {"distances": rows, "plots": plots, "repeated_events": again}

@@ -10,7 +10,7 @@ import pytest
 from processors.blocks import _steps, blocks
 
 
-@pytest.mark.parametrize("size", [1, 7, 40, 150, 1000])
+@pytest.mark.parametrize("size", [7, 40, 1000])
 def test_blocks_cover_the_chunk_once_in_order(open_events: Callable, nano: Path, size: int) -> None:
     events = open_events(nano, 20, 150)
     parts = list(blocks(events, size))
@@ -30,7 +30,7 @@ def test_a_block_reads_only_its_own_range(open_events: Callable, nano: Path) -> 
 
 
 def test_events_in_memory_are_sliced(open_events: Callable, nano: Path) -> None:
-    events = ak.materialize(open_events(nano))[5:25]
+    events = ak.materialize(open_events(nano)[["event", "run"]])[5:25]
     parts = list(blocks(events, 8))
     assert [len(p.events) for p in parts] == [8, 8, 4]
 

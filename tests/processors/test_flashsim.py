@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 import uproot
 
+from processors.chunk import FlashSimConfig, dataset_folder
 from processors.errors import ConfigurationError, NotSimulationError
-from processors.flashsim import FlashSim, FlashSimConfig, dataset_folder
+from processors.flashsim import FlashSim
 from processors.objects.columns import JET_BRANCHES, MUON_BRANCHES
 from tests.processors.toynano import toy_content, write_toy
 

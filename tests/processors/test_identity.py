@@ -4,8 +4,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from processors.duplicates import repeated_events
 from processors.identity import EventIds, event_ids, join, repeated
+from processors.writer import event_writer
 from tests.processors.toynano import toy_content, write_toy
 
 
@@ -19,6 +22,21 @@ def test_repeated_events_are_counted_across_blocks() -> None:
     assert repeated(ids([1, 2, 3], [1, 1, 1])) == 0
     assert repeated(ids([1, 2, 1], [1, 1, 2])) == 0
     assert repeated(join([ids([1, 2], [1, 1]), ids([2, 1, 1], [1, 1, 1])])) == 3
+
+
+@pytest.mark.parametrize("kind", ["root", "parquet"])
+def test_events_repeated_in_two_files_are_found(tmp_path: Path, kind: str) -> None:
+    for name, numbers in (("a", [1, 1, 2, 2]), ("b", [2, 2, 3, 3])):
+        with event_writer(tmp_path / f"{name}.{kind}", kind, {}) as writer:
+            writer.extend(
+                {
+                    "run": np.ones(4, np.uint32),
+                    "luminosityBlock": np.ones(4, np.uint32),
+                    "event": np.array(numbers, np.uint64),
+                    "fold": np.array([0, 1, 0, 1], np.uint16),
+                }
+            )
+    assert repeated_events([*tmp_path.glob(f"*.{kind}"), tmp_path / "gone"]) == 1
 
 
 def test_without_event_numbers_the_content_identifies(

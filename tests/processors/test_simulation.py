@@ -26,6 +26,8 @@ class Out(NamedTuple):
 class Scripted:
     """A model that keeps what it is told and gives pt in the order of the rows."""
 
+    micro_batch = 4
+
     def __init__(self, kept: list[bool], pt: list[float]) -> None:
         self.kept, self.pt = np.array(kept, bool), np.array(pt, np.float32)
         self.seen: Identity | None = None
@@ -64,6 +66,7 @@ def run(model: Scripted, rows: Source, folds: int = 1) -> tuple[Any, Counters]:
 def test_objects_are_ordered_cut_and_counted() -> None:
     model = Scripted([True, True, False, True, True], [20, 30, 99, 14, np.nan])
     result, counters = run(model, source([3, 2]))
+    assert counters["micro_batches.4"] == 2
     assert result.objects.counts.tolist() == [2, 0]
     assert result.objects["pt"].tolist() == [30, 20]
     assert result.index.tolist() == [1, 0]

@@ -1,0 +1,216 @@
+"""Flash simulation of one chunk, block after block."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from pydantic import Field
+
+from flows.noise import Identity
+from processors.base import Counters, FlowConfig
+from processors.blocks import Block
+from processors.comparison import Comparison
+from processors.conditions import (
+    GenContent,
+    Source,
+    conditions,
+    event_weights,
+    has_pileup,
+    pileup_columns,
+    read_gen,
+    read_pileup,
+)
+from processors.content import read_content
+from processors.identity import EventIds, event_ids, join, repeated
+from processors.jagged import Flat
+from processors.objects.registry import TABLES
+from processors.objects.table import ObjectTable
+from processors.objects.vocabulary import PILEUP_FIELDS
+from processors.output import collections, event_content
+from processors.recorded import read_recorded
+from processors.sidetrees import side_trees, sum_of_weights
+from processors.simulation import Simulated, simulate
+from processors.validation import Validation
+from processors.writer import EventWriter, event_writer
+
+__all__ = ["Chunk", "FlashSimConfig", "dataset_folder"]
+
+COUNTERS = (
+    "events.read",
+    "events.written",
+    "events.pileup_drawn",
+    "events.digested_identity",
+    "events.repeated",
+    "sum_genweight.read",
+    "sum_genweight.written",
+    "seconds.read",
+    "seconds.select",
+    "seconds.infer",
+    "seconds.write",
+)
+
+
+class FlashSimConfig(FlowConfig):
+    """Configuration of :class:`FlashSim`."""
+
+    histograms: bool = Field(True, description="fill the validation histograms")
+    block_events: int = Field(25_000, ge=1, description="events held in memory at a time")
+
+
+class Chunk:
+    """State of one chunk while its blocks pass.
+
+    Arguments:
+        config: Configuration of the processor.
+        models: Resident models by object.
+        events: NanoEvents of the chunk.
+    """
+
+    def __init__(self, config: FlashSimConfig, models: Mapping[str, Any], events: Any) -> None:
+        self.config = config
+        self.events = events
+        self.dataset: str = events.metadata["dataset"]
+        self.models = models
+        self.tables = [TABLES[name] for name in TABLES if name in self.models]
+        names = [table.collection for table in self.tables] if self.config.histograms else []
+        self.validation = Validation(names)
+        self.counters = Counters(dict.fromkeys(COUNTERS, 0))
+        self.seen: list[EventIds] = []
+
+    def writer(self) -> AbstractContextManager[EventWriter | None]:
+        """Writer of the chunk's file, or of nothing."""
+        if self.config.output is None or self.config.format == "none":
+            return nullcontext()
+        place = self.events.metadata
+        name = (
+            f"{place['fileuuid']}_{place['entrystart']}-{place['entrystop']}.{self.config.format}"
+        )
+        folder = Path(self.config.output) / "events" / dataset_folder(self.dataset)
+        return event_writer(folder / name, self.config.format, self._provenance())
+
+    def _provenance(self) -> dict[str, Any]:
+        place = self.events.metadata
+        return {
+            "dataset": self.dataset,
+            "seed": self.config.seed,
+            "oversample": self.config.oversample,
+            "bundles": {name: model.digest for name, model in self.models.items()},
+            "source": {key: place[key] for key in ("fileuuid", "entrystart", "entrystop")},
+        }
+
+    def run(self, block: Block, writer: EventWriter | None) -> None:
+        """Simulate, write, compare one block."""
+        prepared = self._prepare(block)
+        simulated, recorded = {}, {}
+        for table in self.tables:
+            with self.counters.stage("select"):
+                source = conditions(table, prepared.gen, prepared.pileup)
+            simulated[table.collection] = (source, self._simulate(table, source, prepared))
+            with self.counters.stage("read"):
+                found = None
+                if self.config.histograms:
+                    found = read_recorded(prepared.events, table, source, prepared.gen)
+            recorded[table.collection] = found
+        with self.counters.stage("select"):
+            results = {name: result for name, (_, result) in simulated.items()}
+            made = collections(results, prepared.gen)
+        if writer is not None:
+            self._write(prepared, made, writer)
+        if self.config.histograms:
+            with self.counters.stage("validate"):
+                compare = Comparison(self.validation, self.counters, self.config.oversample)
+                for name, (source, result) in simulated.items():
+                    compare.add(name, source, result, made[name], recorded[name], prepared.weights)
+                compare.events(made, recorded, prepared.weights)
+        self.seen.append(prepared.ids)
+
+    def _prepare(self, block: Block) -> _Prepared:
+        with self.counters.stage("read"):
+            gen, ids = read_gen(block.events), event_ids(block.events)
+            weights = event_weights(block.events)
+            stored = has_pileup(block.events)
+            pileup = read_pileup(block.events) if stored else self._draw_pileup(ids)
+        events = block.stop - block.start
+        self.counters["events.read"] += events
+        self.counters["events.pileup_drawn"] += 0 if stored else events
+        self.counters["events.digested_identity"] += events if ids.digested else 0
+        self.counters["sum_genweight.read"] += float(weights.sum())
+        return _Prepared(block.events, gen, ids, weights, pileup, drawn=not stored)
+
+    def _draw_pileup(self, ids: EventIds) -> np.ndarray:
+        """Pile-up of each event from the profile of the first bundle, in the conditions' order."""
+        zero = np.zeros(len(ids.event), dtype=np.int64)
+        identity = Identity(
+            seed=self.config.seed,
+            dataset=self.dataset,
+            collection="Pileup",
+            run=ids.run,
+            luminosity_block=ids.luminosity_block,
+            event=ids.event,
+            index=zero,
+            fold=zero,
+        )
+        model = self.models[self.tables[0].name]
+        drawn = model.draw_pileup(identity)
+        order = [model.card.layout.pileup.index(f"Pileup_{name}") for name in PILEUP_FIELDS]
+        return np.ascontiguousarray(drawn[:, order])
+
+    def _simulate(self, table: ObjectTable, source: Source, prepared: _Prepared) -> Simulated:
+        return simulate(
+            table,
+            self.models[table.name],
+            source,
+            prepared.ids,
+            seed=self.config.seed,
+            dataset=self.dataset,
+            folds=self.config.oversample,
+            counters=self.counters,
+        )
+
+    def _write(self, prepared: _Prepared, made: dict[str, Flat], writer: EventWriter) -> None:
+        with self.counters.stage("read"):
+            content = read_content(prepared.events)
+        with self.counters.stage("write"):
+            pileup = pileup_columns(prepared.pileup) if prepared.drawn else {}
+            folds = self.config.oversample
+            columns = event_content(content, made, prepared.ids, prepared.weights, pileup, folds)
+            writer.extend(columns)
+        self.counters["events.written"] += len(prepared.weights) * self.config.oversample
+        self.counters["sum_genweight.written"] += float(prepared.weights.sum())
+
+    def close(self, writer: EventWriter | None) -> None:
+        """Count repeated events; carry the trees beside the events in the chunk with entry 0."""
+        if not self.seen and writer is not None:
+            self.run(Block(self.events, 0, 0), writer)
+        if self.seen:
+            self.counters["events.repeated"] += repeated(join(self.seen))
+        if self.events.metadata.get("entrystart", 0) == 0:
+            trees = side_trees(self.events)
+            total = sum_of_weights(trees)
+            if total is not None:
+                self.counters["sum_genweight.input"] += total
+            for name, content in trees.items():
+                if writer is not None:
+                    writer.add_tree(name, content)
+
+
+class _Prepared(NamedTuple):
+    """What is known of a block before anything is simulated."""
+
+    events: Any
+    gen: GenContent
+    ids: EventIds
+    weights: np.ndarray
+    pileup: np.ndarray
+    drawn: bool
+
+
+def dataset_folder(dataset: str) -> str:
+    """Relative folder for a dataset's name; characters that a path may not hold become ``_``."""
+    parts = [re.sub(r"[^A-Za-z0-9._+-]", "_", part) for part in dataset.split("/")]
+    return "/".join(part for part in parts if part.strip(".")) or "_"

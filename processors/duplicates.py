@@ -1,0 +1,41 @@
+"""Events that occur more than once in the output of a whole dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import uproot
+
+from processors.identity import EventIds, join, repeated
+
+__all__ = ["repeated_events"]
+
+KEYS = ("run", "luminosityBlock", "event", "fold")
+
+
+def repeated_events(paths: Iterable[Path]) -> int:
+    """Events whose (run, luminosity block, event) occurred before in any of the files.
+
+    Such events share their noise: their simulations are not independent. Oversampled copies of an
+    event are not counted, files that are gone are left out.
+
+    Arguments:
+        paths: Output files of one dataset.
+    """
+    parts = [_identities(path) for path in paths if path.is_file()]
+    return repeated(join(parts)) if parts else 0
+
+
+def _identities(path: Path) -> EventIds:
+    if path.suffix == ".parquet":
+        table = pq.read_table(path, columns=list(KEYS))
+        columns = [table.column(name).to_numpy() for name in KEYS]
+    else:
+        with uproot.open(path) as file:
+            arrays = file["Events"].arrays(KEYS, library="np")
+        columns = [arrays[name] for name in KEYS]
+    first = columns[3] == 0
+    run, block, event = (values[first] for values in columns[:3])
+    return EventIds(run, block, event, digested=False)
