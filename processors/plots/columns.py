@@ -149,7 +149,7 @@ def _write(axes: Axes, found: Distance | None, flow: list[str]) -> None:
     if found is not None:
         lines = [
             f"KS {found.ks:.3f} (noise {found.ks_floor:.3f})",
-            rf"$W_1/\sigma$ {found.w1:.3f} (noise {found.w1_floor:.3f})",
+            f"W₁/σ {found.w1:.3f} (noise {found.w1_floor:.3f})",
             *flow,
         ]
     axes.text(0.03, 0.96, "\n".join(lines), transform=axes.transAxes, va="top", fontsize=10.5)
