@@ -251,3 +251,25 @@ def test_names_of_datasets_stay_inside_the_output() -> None:
 
 def test_default_bundles_are_per_object() -> None:
     assert [p.name for p in FlashSim.default_bundles()] == ["muon", "jet"]
+
+
+def test_a_condition_that_is_not_a_number_costs_one_object(
+    run: Callable, flashsim: Callable, tmp_path: Path
+) -> None:
+    content = toy_content(30)
+    content["GenJet"].columns["mass"][4] = np.nan
+    result = run(flashsim(), write_toy(tmp_path / "nan.root", content))
+    assert result["counters"]["objects.Jet.nonfinite"] == 1
+    assert result["counters"]["objects.Jet.nonfinite_conditions"] == 1
+    assert np.isfinite(ak.to_numpy(ak.flatten(read(result["outputs"]).Jet_pt))).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "events"), [("nano_dy_rntuple.root", 40), ("missing_luminosityBlock.root", 2)]
+)
+def test_odd_files_are_simulated(
+    run: Callable, flashsim: Callable, real_data: Path, name: str, events: int
+) -> None:
+    result = run(flashsim(), real_data / "edge" / name)
+    assert result["counters"]["events.written"] == events
+    assert len(read(result["outputs"])) == events
