@@ -37,6 +37,8 @@ CATEGORIES = Recipe(epochs=12)
 EFFICIENCY = Recipe(epochs=12, batch=2048)
 
 ProgressCall = Callable[[Progress], None]
+NETWORKS = ("efficiency", "categories", "flow")
+"""Networks of a model in the order of their training; each has a recipe of its name."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ class TrainingSettings:
         """Same settings with few epochs for every network: for tests and first looks."""
         short = {
             name: dataclasses.replace(getattr(self, name), epochs=epochs, batch=256)
-            for name in ("flow", "categories", "efficiency")
+            for name in NETWORKS
         }
         return dataclasses.replace(self, **short)
 
@@ -133,7 +135,7 @@ def train_object(
         fitted = _same_columns(layout, start_from)
         model = _continued(start_from, table)
     data = prepare(table, model, settings.seed)
-    trainer = _Trainer(model, data, settings, progress, _fingerprint(data, settings, fitted))
+    trainer = _Trainer(model, data, settings, progress, _fingerprint(data, fitted))
     histories = trainer.train()
     curves = {name: _curves(history) for name, history in histories.items()}
     card = Card(
@@ -204,7 +206,7 @@ class _Trainer:
             seed=settings.seed,
             progress=self.progress,
             checkpoint=None if folder is None else folder / f"{name}.pt",
-            fingerprint=self.fingerprint,
+            fingerprint=f"{self.fingerprint} {_settings_of(name, settings)}",
         )
 
     def _efficiency(self) -> History:
@@ -329,9 +331,15 @@ def _provenance(settings: TrainingSettings, data: Prepared, start: Bundle | None
     return values | dict(settings.provenance)
 
 
-def _fingerprint(data: Prepared, settings: TrainingSettings, layout: ObjectLayout) -> str:
-    digest = hashlib.sha256(repr(_plain_settings(settings)).encode())
-    digest.update(repr(layout.to_dict()).encode())
+def _settings_of(network: str, settings: TrainingSettings) -> str:
+    """Everything that decides one network's training; the other networks' recipes do not."""
+    values = _plain_settings(settings)
+    kept = {k: v for k, v in values.items() if k == network or k not in NETWORKS}
+    return hashlib.sha256(repr(kept).encode()).hexdigest()
+
+
+def _fingerprint(data: Prepared, layout: ObjectLayout) -> str:
+    digest = hashlib.sha256(repr(layout.to_dict()).encode())
     for tensor in (data.features, data.latent, data.encoded, data.reconstructed):
         digest.update(str(tuple(tensor.shape)).encode())
         digest.update(_sample(tensor).tobytes())

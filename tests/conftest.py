@@ -18,7 +18,7 @@ def repository() -> Path:
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
-    """Folder of real NanoAOD files: ``$FLASHBREW_DATA``, else ``../shared/data`` beside the checkout."""
+    """Folder of real NanoAOD files: ``$FLASHBREW_DATA``, else ``../shared/data``."""
     default = REPOSITORY.parent / "shared" / "data"
     folder = Path(os.environ.get("FLASHBREW_DATA", default))
     if not folder.is_dir():

@@ -265,3 +265,16 @@ def test_optimise_needs_rows():
     with pytest.raises(TrainingError, match="0 to validate"):
         optimise(module, loss, train, train[:0], Recipe(), stage="line", seed=1)
     assert History().best == float("inf")
+
+
+def test_a_recipe_invalidates_the_checkpoints_of_its_network_alone(tmp_path):
+    table, layout = toy_table(800), toy_layout()
+    short = dataclasses.replace(SMALL.quick(1), checkpoints=tmp_path)
+    train_object(table, layout, short)
+    longer = dataclasses.replace(short, flow=dataclasses.replace(short.flow, epochs=2))
+    with pytest.raises(TrainingError, match=r"flow\.pt belongs to another training"):
+        train_object(table, layout, longer)
+    (tmp_path / "flow.pt").unlink()
+    again = train_object(table, layout, longer)
+    assert len(again.card.metrics["flow"]["train_loss"]) == 2
+    assert len(again.card.metrics["efficiency"]["train_loss"]) == 1
