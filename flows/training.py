@@ -34,7 +34,7 @@ __all__ = [
 
 FLOW = Recipe()
 CATEGORIES = Recipe(epochs=12)
-EFFICIENCY = Recipe(epochs=12, batch=2048)
+EFFICIENCY = Recipe(epochs=40, lr=4e-3)
 
 ProgressCall = Callable[[Progress], None]
 NETWORKS = ("efficiency", "categories", "flow")
