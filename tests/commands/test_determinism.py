@@ -1,0 +1,91 @@
+"""The shipped models give the same events for every chunk size on every executor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import awkward as ak
+import numpy as np
+import pytest
+import uproot
+
+from executors.execution import execute
+from executors.fileset_json import parse_fileset
+from executors.plan import Limits, plan_fileset
+from executors.settings import ExecutorSettings
+from processors.flashsim import FlashSim
+
+EVENTS = 900
+"""Enough for chunks of 100 and 777 to differ; chosen small for the sake of time."""
+CHUNK_SIZES = (100, 777, 10**6)
+pytestmark = pytest.mark.xdist_group("determinism")
+
+
+@pytest.fixture(scope="module")
+def scheduler():
+    """Address of a cluster of two single-threaded worker processes."""
+    from distributed import LocalCluster
+
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None
+    ) as cluster:
+        yield cluster.scheduler_address
+
+
+def settings(kind: str, request: pytest.FixtureRequest) -> ExecutorSettings:
+    if kind == "dask":
+        return ExecutorSettings("dask", scheduler=request.getfixturevalue("scheduler"))
+    return ExecutorSettings(kind, workers=2 if kind == "futures" else None)
+
+
+def simulate(chunk_size: int, where: ExecutorSettings, output: Path):
+    """Run; return the written events in order, histograms, event-wise counters."""
+    sample = FlashSim.default_inputs()[0]
+    fileset = {"ttbar": {"files": {str(sample): {"object_path": "Events", "steps": [[0, EVENTS]]}}}}
+    plan = plan_fileset(parse_fileset(fileset), chunk_size=chunk_size)
+    processor = FlashSim.from_options({"output": output, "seed": 5})
+    result = execute(plan, processor, where)
+    assert not result.ledger.failed, [record.reason for record in result.ledger.failed]
+    found = result.accumulator["ttbar"]
+    files = sorted(found["outputs"], key=lambda path: int(path.split("_")[-1].split("-")[0]))
+    assert len(files) == -(-EVENTS // chunk_size)
+    events = ak.concatenate([uproot.open(output / path)["Events"].arrays() for path in files])
+    return events, found["hists"], found["counters"]
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory):
+    output = tmp_path_factory.mktemp("reference")
+    return simulate(EVENTS, ExecutorSettings("iterative"), output)
+
+
+@pytest.mark.parametrize("kind", ["iterative", "futures", "dask"])
+@pytest.mark.parametrize("chunk_size", CHUNK_SIZES)
+def test_events_and_histograms_are_those_of_any_other_run(
+    chunk_size, kind, reference, request, tmp_path
+):
+    events, hists, counters = simulate(chunk_size, settings(kind, request), tmp_path)
+    expected, expected_hists, expected_counters = reference
+    assert set(events.fields) == set(expected.fields)
+    for name in events.fields:
+        one, two = ak.flatten(events[name], axis=None), ak.flatten(expected[name], axis=None)
+        assert ak.to_numpy(one).tobytes() == ak.to_numpy(two).tobytes(), name
+    for name, histogram in hists.items():
+        values, wanted = histogram.view(flow=True), expected_hists[name].view(flow=True)
+        # ttbar weights are all one, so weighted sums are integers: exact in float64 in any order
+        assert np.array_equal(values["value"], wanted["value"]), name
+        assert np.array_equal(values["variance"], wanted["variance"]), name
+    for name, value in expected_counters.items():
+        if not name.startswith(("seconds.", "micro_batches.")):
+            assert counters[name] == value, name
+
+
+def test_another_seed_gives_other_events(reference, tmp_path):
+    sample = FlashSim.default_inputs()[0]
+    fileset = parse_fileset({"ttbar": {"files": {str(sample): "Events"}}})
+    plan = plan_fileset(fileset, chunk_size=100, limits=Limits(max_chunks=1))
+    processor = FlashSim.from_options({"output": tmp_path, "seed": 6})
+    result = execute(plan, processor, ExecutorSettings("iterative"))
+    (path,) = result.accumulator["ttbar"]["outputs"]
+    jets = uproot.open(tmp_path / path)["Events"]["Jet_pt"].array()
+    assert ak.to_list(jets) != ak.to_list(reference[0].Jet_pt[: len(jets)])
