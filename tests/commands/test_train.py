@@ -1,0 +1,80 @@
+"""Training from the command line, on a few hundred events of the shipped sample."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from commands.train import main
+from flows.bundle import Bundle
+from processors.flashsim import FlashSim
+
+SHORT = ["--executor", "iterative", "--threads", "1", "--epochs", "1"]
+
+
+@pytest.fixture(scope="module")
+def fileset(tmp_path_factory):
+    """The first 400 events: about 2,000 matched jets."""
+    path = tmp_path_factory.mktemp("fileset") / "few.json"
+    sample = str(FlashSim.default_inputs()[0])
+    files = {sample: {"object_path": "Events", "steps": [[0, 400]]}}
+    path.write_text(json.dumps({"ttbar": {"files": files}}))
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(fileset, tmp_path_factory):
+    output = tmp_path_factory.mktemp("train") / "jet"
+    arguments = ["flashsim.jet", "--fileset", str(fileset), "--output", str(output), *SHORT]
+    assert main([*arguments, "--note", "generator=abc"]) == 0
+    return output
+
+
+def test_a_bundle_with_its_metrics_is_written(trained):
+    card = Bundle.load(trained).card
+    assert card.layout.object == "jet"
+    assert card.provenance["generator"] == "abc"
+    assert card.provenance["events"] == 400
+    assert 0.5 < card.metrics["auc"] <= 1.0
+    assert len(card.metrics["closure"]) == len(
+        card.layout.target_names + card.layout.category_names
+    )
+    assert trained.with_suffix(".loss.png").stat().st_size > 10_000
+
+
+def test_the_same_command_goes_on_from_its_checkpoints(trained, fileset, capsys):
+    digest = Bundle.load(trained).digest
+    arguments = ["flashsim.jet", "--fileset", str(fileset), "--output", str(trained), *SHORT]
+    assert main([*arguments, "--note", "generator=abc"]) == 0
+    assert "epoch" not in capsys.readouterr().err
+    assert Bundle.load(trained).digest == digest
+
+
+def test_fine_tuning_names_its_start(trained, fileset, tmp_path):
+    output = tmp_path / "tuned"
+    arguments = ["flashsim.jet", "--fileset", str(fileset), "--output", str(output), *SHORT]
+    assert main([*arguments, "--from", str(trained)]) == 0
+    assert Bundle.load(output).card.provenance["start_from"] == Bundle.load(trained).digest
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["flashsim.tau"], "choose from flashsim.muon, flashsim.jet"),
+        (["flashsim.jet", "--note", "generator"], "KEY=VALUE"),
+        (["flashsim.jet", "--from", "nowhere"], "nowhere"),
+    ],
+)
+def test_bad_arguments_end_with_one_sentence(arguments, message, fileset, tmp_path, capsys):
+    output = ["--output", str(tmp_path / "bundle"), "--fileset", str(fileset), *SHORT]
+    assert main([*arguments, *output]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
+
+
+def test_collision_data_are_refused(real_data, tmp_path, capsys):
+    data = real_data / "nano" / "nano_EGammaF_data_100.root"
+    assert main(["flashsim.jet", str(data), "--output", str(tmp_path / "b"), *SHORT]) == 2
+    assert "collision data cannot be flash-simulated" in capsys.readouterr().err
