@@ -31,13 +31,17 @@ def main() -> int:
     """Measure and report; the exit status is 0 whatever the figures say."""
     options = _parse()
     started = time.monotonic()
-    sample = _sample(options, SEED)
-    result: dict[str, Any] = {"machine": _machine(), "sample": _describe(sample)}
+    result: dict[str, Any] = {"machine": _machine()}
     if not options.no_overhead:
+        sample = options.sample or _generated(options.events, SEED, options.jobs)
+        result["overhead_sample"] = _describe(sample)
         result |= overhead.measure(sample, options.bundles, options.events)
         _print_overhead(result)
     if not options.no_quality:
-        result["quality"] = _quality(options, sample)
+        seeds = (SEED, DETECTOR_AGAIN)
+        pair = options.pair or [_generated(options.pair_events, s, options.jobs) for s in seeds]
+        result["quality_sample"] = _describe(pair[0])
+        result["quality"] = _quality(options.bundles, pair)
     result["seconds"] = round(time.monotonic() - started, 1)
     options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_text(json.dumps(result, indent=1) + "\n")
@@ -49,9 +53,15 @@ def _parse() -> argparse.Namespace:
     from processors.flashsim import FlashSim
 
     parser = argparse.ArgumentParser(prog="python -m benchmarks.flashsim", description=__doc__)
-    parser.add_argument("--events", type=int, default=100_000, help="events of the fresh sample")
-    parser.add_argument("--sample", type=Path, help="use this file instead of generating one")
-    parser.add_argument("--again", type=Path, help="the same events with another detector seed")
+    parser.add_argument("--events", type=int, default=100_000, help="for time, memory")
+    parser.add_argument("--sample", type=Path, help="file for time, memory; default: generated")
+    parser.add_argument("--pair-events", type=int, default=20_000, help="for closure")
+    parser.add_argument(
+        "--pair",
+        type=Path,
+        nargs=2,
+        help="files for closure: the same events with two detector seeds; default: generated",
+    )
     parser.add_argument("--bundles", type=Path, nargs="+", default=FlashSim.default_bundles())
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="for generating")
     parser.add_argument("--output", type=Path, default=RESULTS, help="JSON file to write")
@@ -60,27 +70,25 @@ def _parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _sample(options: argparse.Namespace, detector_seed: int) -> Path:
-    given = options.sample if detector_seed == SEED else options.again
-    if given is not None:
-        return given
-    path = SAMPLES / f"ttbar_{options.events}_{SEED}_{detector_seed}.root"
+def _generated(events: int, detector_seed: int, jobs: int) -> Path:
+    """A fresh sample, generated unless an earlier benchmark left it."""
+    path = SAMPLES / f"ttbar_{events}_{SEED}_{detector_seed}.root"
     if not path.exists():
         SAMPLES.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "samples", "--process", "ttbar", "-o", str(path)]
-        command += ["--events", str(options.events), "--seed", str(SEED)]
-        command += ["--detector-seed", str(detector_seed), "-j", str(options.jobs)]
+        command += ["--events", str(events), "--seed", str(SEED)]
+        command += ["--detector-seed", str(detector_seed), "-j", str(jobs)]
         subprocess.run(command, check=True)
     return path
 
 
-def _quality(options: argparse.Namespace, sample: Path) -> dict[str, Any]:
+def _quality(bundles: list[Path], pair: list[Path]) -> dict[str, Any]:
     from flows.bundle import Bundle
     from processors.objects.registry import TABLES, check_layout
 
-    tables = [_tables(path) for path in (sample, _sample(options, DETECTOR_AGAIN))]
+    tables = [_tables(path) for path in pair]
     found: dict[str, Any] = {}
-    for path in options.bundles:
+    for path in bundles:
         name = check_layout(Bundle.load(path).card, str(path)).name
         found[name] = quality.measure(TABLES[name], path, *(t[name] for t in tables), SEED)
         _print_quality(found[name])

@@ -23,6 +23,7 @@ TAILS = (0.001, 0.01, 0.99, 0.999)
 TAIL_TOLERANCE, TAIL_DEVIATIONS = 0.25, 3.0
 SHARE_LIMIT = 0.01
 EFFICIENCY_LIMIT, EFFICIENCY_ROWS = 0.02, 1_000
+EFFICIENCY_ETA = (0.8, 1.3, 1.8, 2.4, 3.0)
 AUC_LIMIT = 0.62
 PT_QUANTILES = (0.25, 0.5, 0.75)
 ETA_EDGES = (1.3, 2.5)
@@ -190,17 +191,22 @@ def _share_rows(
 
 
 def _efficiency(table: ObjectTable, truth: TrainingTable, flash: Sample) -> float:
-    """Largest difference of the reconstructed share in bins of at least 1,000 objects."""
+    """Largest difference of the reconstructed share in bins of at least 1,000 objects.
+
+    Six slices of |eta|, times as many of pt, at most ten, as leave 1,500 objects in the mean bin.
+    """
     pt, eta = _kinematics(table, truth.conditions)
-    rows = np.digitize(pt, np.quantile(pt, np.linspace(0, 1, 11)[1:-1]))
-    columns = np.digitize(eta, (0.8, 1.3, 1.8, 2.4, 3.0))
-    worst = 0.0
-    for number in np.unique(rows * 10 + columns):
-        inside = rows * 10 + columns == number
-        if inside.sum() >= EFFICIENCY_ROWS:
-            difference = truth.reconstructed[inside].mean() - flash.has[inside].mean()
-            worst = max(worst, abs(float(difference)))
-    return worst
+    slices = int(np.clip(len(pt) / (1.5 * EFFICIENCY_ROWS * (len(EFFICIENCY_ETA) + 1)), 1, 10))
+    rows = np.digitize(pt, np.quantile(pt, np.linspace(0, 1, slices + 1)[1:-1]))
+    number = rows * 10 + np.digitize(eta, EFFICIENCY_ETA)
+    judged = [inside for n in np.unique(number) if (inside := number == n).sum() >= EFFICIENCY_ROWS]
+    if not judged:
+        message = f"{len(pt)} {table.name} objects fill no bin of {EFFICIENCY_ROWS}; take more"
+        raise ValueError(message)
+    return max(
+        abs(float(truth.reconstructed[inside].mean() - flash.has[inside].mean()))
+        for inside in judged
+    )
 
 
 def _auc(conditions: np.ndarray, pair: tuple[Sample, Sample], seed: int) -> Any:
