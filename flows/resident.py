@@ -65,6 +65,11 @@ class ResidentModel:
             "stages": {name: stage.stats._asdict() for name, stage in self._stages.items()},
         }
 
+    def found_at(self, path: Path) -> None:
+        """Note where the bundle lies, for a model that lived in memory alone until now."""
+        if self._path is None:
+            self._path = path
+
     def __reduce__(self) -> tuple[Any, ...]:
         if self._path is None:
             msg = f"model {self.card.name!r} was never saved, so it cannot travel; save its bundle"
@@ -107,6 +112,8 @@ def resident(
             _paths[stamp] = found
         if (found, place) not in _models:
             _models[found, place] = _build(loaded, path, place)
+        if path is not None:
+            _models[found, place].found_at(path)
         return _models[found, place]
 
 

@@ -66,7 +66,8 @@ def from_histograms(first: hist.Hist, second: hist.Hist) -> Distance:
     centres = _centres(first.axes[0].edges)
     fractions = one / one.sum()
     mean = (fractions * centres).sum()
-    deviation = np.sqrt((fractions * (centres - mean) ** 2).sum())
+    variance = (fractions * (centres - mean) ** 2).sum()
+    deviation = np.sqrt(variance) if variance > 0 else 0.0  # negative weights can outweigh
     below_x, below_y = (np.cumsum(values) / values.sum() for values in (one, two))
     pooled = (below_x * n + below_y * m) / (n + m)
     return _distance(below_x - below_y, pooled, np.diff(centres), deviation, 1.0 / n + 1.0 / m)

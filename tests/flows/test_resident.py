@@ -248,6 +248,13 @@ def test_a_model_travels_as_its_path(saved, bundle):
         pickle.dumps(resident(bundle))
 
 
+def test_a_model_in_memory_travels_once_it_is_found_on_disk(saved, bundle):
+    forget()
+    assert resident(bundle) is resident(saved)
+    assert len(pickle.dumps(resident(bundle))) < 1000
+    forget()
+
+
 def _in_child(path, conditions, queue) -> None:
     result = resident(path).simulate(conditions, toy_identity(len(conditions)))
     queue.put((result.kept, result.targets))

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import warnings
+
 import hist
 import numpy as np
 import pytest
@@ -70,3 +72,14 @@ def test_pairs_that_share_columns_do_not_fool_the_classifier() -> None:
     one, two = (np.hstack([shared, rng.normal(size=(800, 1))]) for _ in range(2))
     found = separation(one, two)
     assert abs(found.auc - 0.5) < 4 * found.error
+
+
+def test_negative_weights_that_outweigh_leave_the_width_unknown():
+    one, two = (hist.Hist.new.Reg(3, 0, 3).Weight() for _ in range(2))
+    one.fill([0.5, 1.5, 2.5], weight=[-1.0, 3.0, -1.0])
+    two.fill([0.5, 1.5, 2.5])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = from_histograms(one, two)
+    assert np.isnan(found.w1)
+    assert found.ks > 0
