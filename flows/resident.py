@@ -66,9 +66,8 @@ class ResidentModel:
         }
 
     def found_at(self, path: Path) -> None:
-        """Note where the bundle lies, for a model that lived in memory alone until now."""
-        if self._path is None:
-            self._path = path
+        """Note where the bundle was seen last: there it is looked for after a journey."""
+        self._path = path
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self._path is None:
@@ -102,7 +101,7 @@ def resident(
         stamp = None if path is None else _stamp(path)
         known = _paths.get(stamp) if stamp is not None else None
         if known is not None and (known, place) in _models and digest in (None, known):
-            return _models[known, place]
+            return _seen(_models[known, place], path)
         loaded = bundle if isinstance(bundle, Bundle) else Bundle.load(bundle, digest)
         found = loaded.digest
         if digest is not None and digest != found:
@@ -112,9 +111,13 @@ def resident(
             _paths[stamp] = found
         if (found, place) not in _models:
             _models[found, place] = _build(loaded, path, place)
-        if path is not None:
-            _models[found, place].found_at(path)
-        return _models[found, place]
+        return _seen(_models[found, place], path)
+
+
+def _seen(model: ResidentModel, path: Path | None) -> ResidentModel:
+    if path is not None:
+        model.found_at(path)
+    return model
 
 
 def forget() -> None:

@@ -255,6 +255,14 @@ def test_a_model_in_memory_travels_once_it_is_found_on_disk(saved, bundle):
     forget()
 
 
+def test_a_model_travels_as_the_path_where_it_was_seen_last(saved, bundle, tmp_path):
+    elsewhere = bundle.save(tmp_path / "copy.zip")
+    model = resident(elsewhere)
+    assert resident(saved) is model
+    elsewhere.unlink()
+    assert pickle.loads(pickle.dumps(model)) is model
+
+
 def _in_child(path, conditions, queue) -> None:
     result = resident(path).simulate(conditions, toy_identity(len(conditions)))
     queue.put((result.kept, result.targets))
