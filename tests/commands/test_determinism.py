@@ -23,13 +23,11 @@ pytestmark = pytest.mark.xdist_group("determinism")
 
 @pytest.fixture(scope="module")
 def scheduler():
-    """Address of a cluster of two single-threaded worker processes."""
-    from distributed import LocalCluster
+    """Address of a Dask scheduler with two workers."""
+    from executors.cluster import open_client
 
-    with LocalCluster(
-        n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None
-    ) as cluster:
-        yield cluster.scheduler_address
+    with open_client(ExecutorSettings("dask", workers=2)) as client:
+        yield client.scheduler.address
 
 
 def settings(kind: str, request: pytest.FixtureRequest) -> ExecutorSettings:

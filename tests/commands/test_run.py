@@ -299,7 +299,7 @@ def test_ctrl_c_on_a_pool_of_processes(repository, processors, sample, output, t
         time.sleep(0.1)
     time.sleep(0.5)
     os.killpg(started.pid, signal.SIGINT)  # as a terminal does: client and workers
-    out, err = started.communicate(timeout=30)
+    out, err = started.communicate(timeout=60)
     assert started.returncode == 130, err
     assert "Traceback" not in err
     assert "interrupted" in out
