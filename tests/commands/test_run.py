@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import signal
@@ -292,6 +293,8 @@ def test_ctrl_c_on_a_pool_of_processes(repository, processors, sample, output, t
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # a suite that runs in the background of a shell has SIGINT ignored, and children inherit it
+        preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 90
     while not list(output.glob("events/input/*")) and started.poll() is None:
@@ -299,7 +302,7 @@ def test_ctrl_c_on_a_pool_of_processes(repository, processors, sample, output, t
         time.sleep(0.1)
     time.sleep(0.5)
     os.killpg(started.pid, signal.SIGINT)  # as a terminal does: client and workers
-    out, err = started.communicate(timeout=60)
+    out, err = started.communicate(timeout=30)
     assert started.returncode == 130, err
     assert "Traceback" not in err
     assert "interrupted" in out
