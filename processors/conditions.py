@@ -15,12 +15,12 @@ import numpy as np
 from processors.errors import MissingBranchError, NotSimulationError
 from processors.jagged import Flat, flatten, local_index
 from processors.matching import Neighbours, clean_jets, closest
+from processors.objects.statusflags import STATUS_FLAGS
 from processors.objects.table import ObjectTable
 from processors.objects.vocabulary import (
     HADRON_FLAVOURS,
     PARTON_FLAVOURS,
     PILEUP_FIELDS,
-    STATUS_FLAGS,
 )
 
 __all__ = [

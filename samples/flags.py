@@ -11,26 +11,7 @@ from numpy.typing import NDArray
 
 from samples.ancestry import Bools, Family, Ints, decayed_ancestor
 
-__all__ = ["FLAGS", "from_hard_process", "status_flags"]
-
-FLAGS = (
-    "isPrompt",
-    "isDecayedLeptonHadron",
-    "isTauDecayProduct",
-    "isPromptTauDecayProduct",
-    "isDirectTauDecayProduct",
-    "isDirectPromptTauDecayProduct",
-    "isDirectHadronDecayProduct",
-    "isHardProcess",
-    "fromHardProcess",
-    "isHardProcessTauDecayProduct",
-    "isDirectHardProcessTauDecayProduct",
-    "fromHardProcessBeforeFSR",
-    "isFirstCopy",
-    "isLastCopy",
-    "isLastCopyBeforeFSR",
-)
-"""Names of the bits of ``GenPart_statusFlags``, bit 0 first."""
+__all__ = ["from_hard_process", "status_flags"]
 
 _GLUON, _PHOTON, _TAU = 21, 22, 15
 
@@ -156,7 +137,7 @@ def _from_hadron(row: int, family: Family) -> bool:
 
 @njit(cache=True, nogil=True)
 def status_flags(rows: Ints, family: Family) -> NDArray[np.uint16]:
-    """``GenPart_statusFlags`` of the given rows, bits as in :data:`FLAGS`."""
+    """``GenPart_statusFlags`` of the given rows, bits as in ``STATUS_FLAGS`` of the tables."""
     out = np.zeros(len(rows), np.uint16)
     for i, row in enumerate(rows):
         ancestor = decayed_ancestor(row, family, 0)

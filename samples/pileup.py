@@ -43,7 +43,7 @@ EARLY_BUNCHES, LATE_BUNCHES = 12, 3
 BEAM_SPOT_Z, BEAM_SPOT_WIDTH_Z = 0.0, 3.5
 """Centre and width of the luminous region along the beam, cm (2018: Configuration, VtxSmeared)."""
 BEAM_SPOT_XY, BEAM_SPOT_WIDTH_XY = (0.0105, -0.0412), 0.0011
-"""Centre and width across the beam, cm (the detector's, samples/detector/event.py)."""
+"""Centre and width across the beam, cm (2018: beam spot of the conditions, LHC optics)."""
 _DENSITY_EDGES = np.array([0.0, 1.7, 2.6, 3.0, 3.5, 4.2, 5.2, 6.0, 7.5, 9.0, 12.0])
 """Slices of |z| in cm for ``gpudensity`` (cms-sw/cmssw, PhysicsTools/NanoAOD, globals_cff.py)."""
 _NEAR = 0.1

@@ -85,7 +85,7 @@ def pool_of(seed: int, events: int) -> Pool:
 def batch_truth(process: str, seed: int, batch: int, events: int, pool: Pool) -> ak.Array:
     """Truth records of one batch: what happened, before any detector.
 
-    Fields: event, run, luminosityBlock, genWeight, pthat, vertex_z (cm), GenVtx, Generator, GenMET,
+    Fields: event, run, luminosityBlock, genWeight, pthat, GenVtx (cm, ns), Generator, GenMET,
     Pileup, rho_true (GeV per unit area), GenPart, GenJet, GenJetAK8, particles, PileupJet.
     """
     record = collide(process, events, stream(seed, process, _GENERATOR, batch))
@@ -105,7 +105,6 @@ def batch_truth(process: str, seed: int, batch: int, events: int, pool: Pool) ->
             "luminosityBlock": ((event - 1) // 1000 + 1).astype(np.uint32),
             "genWeight": info["weight"].astype(np.float32),
             "pthat": info["pthat"].astype(np.float32),
-            "vertex_z": crossing.z.astype(np.float32),
             "GenVtx": ak.zip({"x": crossing.x, "y": crossing.y, "z": crossing.z, "t0": crossing.t}),
             "Generator": ak.zip(dict(info)),
             "GenMET": _missing_momentum(record, inputs),

@@ -11,6 +11,7 @@ import math
 from flows.features import (
     Affine,
     Arctan,
+    InSteps,
     Log,
     Log1p,
     Logit,
@@ -21,12 +22,12 @@ from flows.features import (
 from processors.objects.columns import MUON_BRANCHES
 from processors.objects.derived import MUON_DERIVED
 from processors.objects.relations import Beside, Difference, Excess, Ratio, SignOf
+from processors.objects.statusflags import STATUS_FLAGS
 from processors.objects.table import Categorical, Condition, Derived, ObjectTable, Sampled
 from processors.objects.vocabulary import (
     HADRON_FLAVOURS,
     PARTON_FLAVOURS,
     PILEUP_CONDITIONS,
-    STATUS_FLAGS,
 )
 
 __all__ = ["MUON", "MUON_MASS", "MUON_THRESHOLD"]
@@ -36,6 +37,8 @@ MUON_THRESHOLD = 3.0
 MUON_MASS = 0.1056583755
 """GeV; Particle Data Group 2022."""
 FLAG = (0, 1)
+GENERATOR_BITS, ANGLE = 8, 2e-3
+"""Mantissa bits of generator angles (NanoAOD ``genparticles_cff``); width of a track's, rad."""
 SCORE = (Affine(0.5, 0.5), Logit(1e-6), QuantileNormal())
 """For scores between -1 and 1 that pile up at both ends."""
 
@@ -61,8 +64,18 @@ COLUMNS = (
         "GeV",
         (ResponseAbove("GenMuon_pt", MUON_THRESHOLD, softness=1.0), Arctan(10.0), QuantileNormal()),
     ),
-    Sampled("eta", "1", (Arctan(100.0), QuantileNormal()), Difference("eta")),
-    Sampled("phi", "rad", (Arctan(80.0), QuantileNormal()), Difference("phi", 2.0 * math.pi)),
+    Sampled(
+        "eta",
+        "1",
+        (InSteps("GenMuon_eta", GENERATOR_BITS, ANGLE), Arctan(0.5), QuantileNormal()),
+        Difference("eta"),
+    ),
+    Sampled(
+        "phi",
+        "rad",
+        (InSteps("GenMuon_phi", GENERATOR_BITS, ANGLE), Arctan(0.5), QuantileNormal()),
+        Difference("phi", 2.0 * math.pi),
+    ),
     Sampled("ptErr", "1", (Log(), QuantileNormal()), Ratio("pt")),
     Sampled("dxy", "cm", (Arctan(150.0), QuantileNormal())),
     Sampled("dxyErr", "cm", (Log(), QuantileNormal())),

@@ -1,4 +1,4 @@
-"""Words that tables and condition functions share: flavours, status flags, pile-up."""
+"""Words that tables and condition functions share: flavours, pile-up."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ __all__ = [
     "PARTON_FLAVOURS",
     "PILEUP_CONDITIONS",
     "PILEUP_FIELDS",
-    "STATUS_FLAGS",
 ]
 
 PARTON_FLAVOURS: Mapping[str, tuple[int, ...]] = {
@@ -23,25 +22,6 @@ PARTON_FLAVOURS: Mapping[str, tuple[int, ...]] = {
     "undefined": (0,),
 }
 HADRON_FLAVOURS: Mapping[str, tuple[int, ...]] = {"b": (5,), "c": (4,), "light": (0,)}
-STATUS_FLAGS = (
-    "isPrompt",
-    "isDecayedLeptonHadron",
-    "isTauDecayProduct",
-    "isPromptTauDecayProduct",
-    "isDirectTauDecayProduct",
-    "isDirectPromptTauDecayProduct",
-    "isDirectHadronDecayProduct",
-    "isHardProcess",
-    "fromHardProcess",
-    "isHardProcessTauDecayProduct",
-    "isDirectHardProcessTauDecayProduct",
-    "fromHardProcessBeforeFSR",
-    "isFirstCopy",
-    "isLastCopy",
-    "isLastCopyBeforeFSR",
-)
-"""Bits 0 to 14 of ``GenPart_statusFlags``: CMSSW ``GenStatusFlags``."""
-
 PILEUP_FIELDS = ("gpudensity", "nPU", "nTrueInt", "pudensity", "sumEOOT", "sumLOOT")
 PILEUP_CONDITIONS = (
     Condition("Pileup_gpudensity", "1/mm", (Log1p(), Standardise())),

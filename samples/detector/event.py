@@ -8,6 +8,7 @@ import awkward as ak
 import numpy as np
 
 from samples.detector.shapes import expit, lognormal
+from samples.pileup import BEAM_SPOT_XY
 
 __all__ = ["EventState", "event_state"]
 
@@ -15,15 +16,14 @@ __all__ = ["EventState", "event_state"]
 VERTEX_EFFICIENCY = 0.86  # of an isolated pile-up vertex
 VERTEX_MERGING = 0.0013  # efficiency lost per pile-up vertex
 GOOD_VERTEX_FRACTION = 0.91
-BEAM_SPOT_CM = (0.0105, -0.0412)
-BEAM_WIDTH_CM = 0.0011  # 2018 LHC optics, about 11 um
-VERTEX_SIGMA_CM = 0.0007  # transverse resolution at 100 GeV of charged pt
-VERTEX_SIGMA_POWER = -0.35
+VERTEX_SIGMA_CM = 0.0006  # transverse resolution at 100 GeV of charged pt
+VERTEX_SIGMA_POWER = -0.15
 VERTEX_SIGMA_SPREAD = 0.3
 VERTEX_Z_OVER_XY = 1.4
+WRONG_VERTEX_FLOOR = 0.0008  # however hard the collision: split and merged vertices
 WRONG_VERTEX_MAX = 0.25  # probability without any hard track
 WRONG_VERTEX_PT_GEV = 15.0
-WRONG_VERTEX_SLOPE = 0.35
+WRONG_VERTEX_SLOPE = 0.22
 WRONG_VERTEX_Z_CM = 4.9  # sqrt(2) times the luminous region, 3.5 cm
 RHO_SPREAD = 0.09
 RHO_UNDERLYING_GEV = 1.2
@@ -62,12 +62,10 @@ def event_state(truth: ak.Array, rng: np.random.Generator) -> EventState:
     shift = rng.standard_normal((n, 3)) * sigma[:, None]
     shift[:, 2] *= VERTEX_Z_OVER_XY
     odds = -np.log(hard / WRONG_VERTEX_PT_GEV) / WRONG_VERTEX_SLOPE
-    wrong = rng.random(n) < WRONG_VERTEX_MAX * expit(odds)
+    wrong = rng.random(n) < WRONG_VERTEX_FLOOR + WRONG_VERTEX_MAX * expit(odds)
     shift[:, 2] += wrong * rng.normal(0.0, WRONG_VERTEX_Z_CM, n)
-    beam_shift = rng.normal(0.0, BEAM_WIDTH_CM, (n, 2))
-    true_vertex = np.column_stack(
-        [beam_shift + np.asarray(BEAM_SPOT_CM), ak.to_numpy(truth["vertex_z"])]
-    )
+    true_vertex = np.column_stack([ak.to_numpy(truth["GenVtx", axis]) for axis in "xyz"])
+    beam_shift = true_vertex[:, :2] - np.asarray(BEAM_SPOT_XY)
     rho = (ak.to_numpy(truth["rho_true"]) + RHO_UNDERLYING_GEV) * lognormal(rng, RHO_SPREAD, n)
     leak = LEAK_BASE + LEAK_DENSITY * pileup["gpudensity"]
     leak = leak * rng.gamma(LEAK_SHAPE, 1.0 / LEAK_SHAPE, n) + 0.005

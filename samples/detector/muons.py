@@ -43,6 +43,8 @@ DZ_CONSTANT_CM, DZ_GEV_CM = 0.0014, 0.0065
 FORWARD_DXY, FORWARD_DZ, FORWARD_DZ4 = 0.08, 0.22, 0.05  # growth with eta^2, eta^4
 IP_ERROR_SPREAD, DZ_ERROR_SPREAD = 0.11, 0.22
 IP_TAIL = (1.8, 0.7)
+LOST_PIXEL_RATE = 0.006  # tracks without a hit in the innermost layers
+LOST_PIXEL_FACTOR, LOST_PIXEL_SPREAD = 2.5, 0.4  # how much worse both errors then are
 KINK_CM = 0.03  # extra displacement of decays in flight
 
 
@@ -115,9 +117,11 @@ def _impact(muons: Flat, state: EventState, rng: np.random.Generator) -> Flat:
     true_dxy = lxy * np.sin(turn)
     true_dz = lxy * (np.sinh(muons["axis_eta"]) - np.cos(turn) * slope)
     spread = np.exp(IP_ERROR_SPREAD * (0.6 * muons["quality"] + 0.8 * rng.standard_normal(n)))
-    dxy_error = (DXY_CONSTANT_CM + DXY_GEV_CM / pt) * (1 + FORWARD_DXY * eta**2) * spread
+    lost = bernoulli(rng, np.full(n, LOST_PIXEL_RATE))
+    worse = np.where(lost, LOST_PIXEL_FACTOR * lognormal(rng, LOST_PIXEL_SPREAD, n), 1.0)
+    dxy_error = worse * (DXY_CONSTANT_CM + DXY_GEV_CM / pt) * (1 + FORWARD_DXY * eta**2) * spread
     forward = 1 + FORWARD_DZ * eta**2 + FORWARD_DZ4 * eta**4
-    dz_error = (DZ_CONSTANT_CM + DZ_GEV_CM / pt) * forward * spread**0.5
+    dz_error = worse * (DZ_CONSTANT_CM + DZ_GEV_CM / pt) * forward * spread**0.5
     dz_error = dz_error * lognormal(rng, DZ_ERROR_SPREAD, n)
     dxy_beam = true_dxy + dxy_error * tailed(rng, n, IP_TAIL, IP_TAIL)
     phi, shift, beam = muons["phi"], state.pv_shift[event], state.beam_shift[event]

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 import uproot
 
-from samples.flags import FLAGS
+from processors.objects.statusflags import STATUS_FLAGS
 from samples.truth import gen_particles, heavy_hadrons, stored_mass
 
-BIT = {name: 1 << i for i, name in enumerate(FLAGS)}
+BIT = {name: 1 << i for i, name in enumerate(STATUS_FLAGS)}
 # Mean of each flag over 200 events is known to 0.02-0.04 per class, tunes differ besides.
 TOLERANCE = 0.12
 
@@ -124,6 +124,6 @@ def test_flags_have_the_frequencies_of_real_ttbar(particles, real_data):
         "tops": lambda p: abs(p.pdgId) == 6,
     }
     for label, select in classes.items():
-        for name in FLAGS:
+        for name in STATUS_FLAGS:
             ours, theirs = (ak.mean(has(x[select(x)], name)) for x in (particles, real))
             assert ours == pytest.approx(theirs, abs=TOLERANCE), (label, name)
