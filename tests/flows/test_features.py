@@ -20,6 +20,7 @@ from flows.features import (
     Clip,
     Dequantise,
     DifferenceTo,
+    InSteps,
     Log,
     Log1p,
     Logit,
@@ -91,6 +92,29 @@ def test_relations_return(x, c):
         back, outside = chain.inverse(chain.forward(x, c), c)
         assert not outside.any()
         assert ((back - x).abs() <= 4 * ULP * torch.maximum(x, c["pt"])).all()
+
+
+@given(x=values(-3.0, 3.0), c=columns("phi", -3.125, 3.125))
+@settings(max_examples=40, deadline=None)
+def test_differences_in_steps_return(x, c):
+    chain = Chain((InSteps("phi"),))
+    back, outside = chain.inverse(chain.forward(x, c), c)
+    assert not outside.any()
+    assert ((back - x).abs() <= 4 * ULP * x.abs()).all()
+
+
+def test_rounding_of_the_reference_is_as_wide_in_every_octave():
+    exact = torch.linspace(0.13, 3.99, 40_000, dtype=torch.float64)
+    exponent = torch.frexp(exact).exponent - 1 - 8
+    step = torch.ldexp(torch.ones_like(exact), exponent)
+    stored = (exact / step).round() * step
+    inside = torch.frexp(stored).exponent == torch.frexp(exact).exponent
+    y = InSteps("phi", bits=8, floor=1e-9).forward(exact - stored, {"phi": stored})[inside]
+    octave = torch.frexp(stored).exponent[inside]
+    # a uniform number of width 1 has deviation 12^-1/2; 1 % is three errors of the smallest octave
+    assert all(abs(float(y[octave == e].std()) * 12**0.5 - 1) < 0.01 for e in octave.unique())
+    exact = {"phi": torch.zeros(1)}
+    assert math.isclose(float(InSteps("phi").forward(torch.ones(1), exact)), 1000.0, rel_tol=1e-6)
 
 
 @given(x=values(15.0, 3000.0), c=columns("pt", 0.5, 3000.0))
@@ -243,7 +267,8 @@ def test_every_transform_survives_json():
     x = torch.rand(200)
     chains = [Chain((t,)).fit(x) for t, _, _ in CONTINUOUS]
     chains += [
-        Chain((t,)) for t in (RatioTo("a"), DifferenceTo("b"), ResponseAbove("c"), WrapPhi())
+        Chain((t,))
+        for t in (RatioTo("a"), DifferenceTo("b"), InSteps("d"), ResponseAbove("c"), WrapPhi())
     ]
     chains += [Chain((t,)).fit(x.round()) for t in (Dequantise(), Spike(), Clip())]
     chains += [Chain((Snap((1.0, 2.0)),)), Chain((OneHot((1.0, 2.0)),))]
@@ -261,6 +286,7 @@ def test_what_cannot_work_is_refused():
         lambda: QuantileNormal(4, (0.0, 0.0), (0.0, 1.0), (1.0, 1.0)),
         lambda: Logit(0.7),
         lambda: ResponseAbove("pt", softness=0.0),
+        lambda: InSteps("phi", floor=0.0),
         lambda: Chain((OneHot((0.0, 1.0)), Standardise())),
         lambda: Standardise().fit(torch.tensor([math.nan]), {}),
         lambda: Dequantise().fit(torch.tensor([0.5]), {}),
