@@ -13,6 +13,7 @@ from flows.bundle import Bundle, BundleError
 from flows.categorical import CategoricalHead, CategoricalSampler, encode
 from flows.efficiency import Efficiency
 from flows.layout import ObjectLayout
+from flows.reference import weights
 from flows.sampling import FlowSampler
 from flows.spec import ObjectSpec, SpecError
 
@@ -125,8 +126,9 @@ class ObjectModel(nn.Module):
         except SpecError as error:
             msg = f"{where}: {error}; the card does not describe a model, fetch the bundle again"
             raise BundleError(msg) from error
-        _same_shapes(model.state_dict(), bundle.tensors, where)
-        model.load_state_dict(dict(bundle.tensors))
+        stored = weights(bundle)
+        _same_shapes(model.state_dict(), stored, where)
+        model.load_state_dict(stored)
         return model.eval()
 
 

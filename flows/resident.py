@@ -9,7 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from flows.batching import ComputePool, Stage, default_threads
 from flows.bundle import Bundle, BundleError
@@ -49,6 +51,11 @@ class ResidentModel:
         rows = MICRO_BATCH[torch.device(self.device).type]
         self._stages[name] = Stage(self._pool, function, rows, self.device)
         return self._stages[name]
+
+    def reference(self, conditions: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+        """Samples ``(n, ...)`` at ``conditions`` ``(n, C)`` from noise that is always the same."""
+        msg = f"{type(self).__name__} gives no reference samples"
+        raise NotImplementedError(msg)
 
     @property
     def micro_batch(self) -> int:

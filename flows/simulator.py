@@ -106,6 +106,19 @@ class ObjectSimulator(ResidentModel):
             result[usable] = self._efficiency.apply(conditions[usable], noise, counters)[1]
         return result
 
+    def reference(self, conditions: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+        """Samples ``(n, ...)`` of fixed noise, row by row: kept, targets, categories."""
+        rows = np.arange(len(conditions))
+        zero = np.zeros(len(rows), dtype=np.int64)
+        name = self.layout.collection
+        out = self.simulate(
+            conditions, Identity(0, "reference", name, zero, zero, rows, zero, zero)
+        )
+        targets = np.full((len(rows), out.targets.shape[1]), np.nan, dtype=np.float32)
+        categories = np.full((len(rows), out.categories.shape[1]), MISSING_CATEGORY)
+        targets[out.kept], categories[out.kept] = out.targets, out.categories
+        return {"kept": out.kept, "targets": targets, "categories": categories}
+
     def draw_pileup(self, identity: Identity) -> NDArray[np.float32]:
         """Pile-up conditions of every event ``(n, P)``, drawn jointly from the bundle's profile.
 

@@ -20,6 +20,7 @@ from flows.layout import LayoutError, ObjectLayout
 from flows.objectmodel import KIND, ObjectModel
 from flows.optimise import History, Progress, Recipe, TrainingError, optimise
 from flows.pileup import thin
+from flows.reference import with_reference
 from flows.spec import FlowSpec, HeadSpec, LayerSpec, MlpSpec, ObjectSpec
 from flows.tables import Prepared, TrainingTable, check_table, fit_layout, prepare, split
 
@@ -33,7 +34,7 @@ __all__ = [
 ]
 
 FLOW = Recipe()
-CATEGORIES = Recipe(epochs=12)
+CATEGORIES = Recipe(epochs=16)
 EFFICIENCY = Recipe(epochs=40, lr=4e-3)
 
 ProgressCall = Callable[[Progress], None]
@@ -150,7 +151,8 @@ def train_object(
         provenance=_provenance(settings, data, start_from),
         metrics=curves | trainer.metrics(),
     )
-    return Bundle(card, {n: t.clone() for n, t in model.to_tensors().items()})
+    bundle = Bundle(card, {n: t.clone() for n, t in model.to_tensors().items()})
+    return with_reference(bundle, table.conditions)
 
 
 class _Trainer:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 
 from flows.bundle import Bundle
 from flows.card import Card, Range
 from flows.layout import ConditionColumn, ObjectLayout
+from flows.testing import toy_layout, toy_table
+from flows.training import TrainingSettings, train_object
 
 
 @pytest.fixture(scope="module")
@@ -16,6 +20,13 @@ def bundle(tmp_path_factory):
     card = Card("object", "toy.jet", layout, {}, {"GenJet_pt": Range(15.0, 900.0)}, era="2018")
     content = Bundle(card, {"flow.weight": torch.ones(2, 3)})
     return content.save(tmp_path_factory.mktemp("bundles") / "jet"), content.digest
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    settings = TrainingSettings(hidden=16, bins=4, embedding=(8,)).quick(1)
+    content = train_object(toy_table(400), toy_layout(), settings)
+    return content, content.save(tmp_path_factory.mktemp("trained") / "toy")
 
 
 def test_inspect_prints_the_card(flashbrew, bundle):
@@ -29,9 +40,28 @@ def test_inspect_prints_the_card(flashbrew, bundle):
     assert '"format_version"' in out
 
 
-def test_verify_finds_one_changed_byte(flashbrew, bundle, tmp_path):
-    path, digest = bundle
-    assert digest in flashbrew("bundle", "verify", path, "--digest", digest)[1]
+def test_verify_samples_again(flashbrew, trained, tmp_path):
+    content, path = trained
+    status, out, _ = flashbrew("bundle", "verify", path, "--digest", content.digest)
+    assert status == 0
+    assert content.digest in out
+    assert "64 of 64 reference samples" in out
+    moved = {n: t.roll(1, 0) if n.endswith("bias") else t for n, t in content.tensors.items()}
+    other = dataclasses.replace(content, tensors=moved).save(tmp_path / "other")
+    status, _, err = flashbrew("bundle", "verify", other)
+    assert status == 2
+    assert "train again" in err
+    assert "Traceback" not in err
+
+
+def test_verify_refuses_what_cannot_be_built(flashbrew, bundle):
+    status, _, err = flashbrew("bundle", "verify", bundle[0])
+    assert status == 2
+    assert "does not describe a model" in err
+
+
+def test_verify_finds_one_changed_byte(flashbrew, trained, tmp_path):
+    path = trained[1]
     for name in ("card.json", "weights.safetensors"):
         copy = tmp_path / name.partition(".")[0]
         copy.mkdir()
