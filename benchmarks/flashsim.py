@@ -55,7 +55,7 @@ def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.flashsim", description=__doc__)
     parser.add_argument("--events", type=int, default=100_000, help="for time, memory")
     parser.add_argument("--sample", type=Path, help="file for time, memory; default: generated")
-    parser.add_argument("--pair-events", type=int, default=20_000, help="for closure")
+    parser.add_argument("--pair-events", type=int, default=100_000, help="for closure")
     parser.add_argument(
         "--pair",
         type=Path,
@@ -145,14 +145,15 @@ def _print_quality(found: dict[str, Any]) -> None:
     print(
         f"{summary['object']}: {summary['compared']} objects, AUC {summary['auc']:.3f} "
         f"(floor {summary['auc_floor']:.3f}), efficiency within "
-        f"{summary['efficiency_max_dev']:.3f}, shares within {summary['shares_max_dev']:.3f}"
+        f"{summary['efficiency_max_dev']:.3f} ({summary['efficiency_floor']:.3f}), shares within "
+        f"{summary['shares_max_dev']:.3f}"
     )
     for row in found["rows"]:
         if "ks" in row:
             print(
                 f"  {row['variable']:16s} KS {row['ks']:.3f} ({row['ks_floor']:.3f})  "
                 f"W1/sigma {row['w1']:.3f} ({row['w1_floor']:.3f})  "
-                f"worst bin {row['ks_worst_bin']:.3f}"
+                f"worst bin {row['ks_worst_bin']:.3f} ({row['ks_worst_bin_floor']:.3f})"
             )
     for miss in found["misses"]:
         print(f"  missed: {miss}")

@@ -72,9 +72,7 @@ def measure(
     full, other = (Sample(t.reconstructed, t.targets, t.categories) for t in (truth, again))
     pair, floor = (_common(full, second) for second in (flash, other))
     where = _bins(table, truth)
-    variables = [
-        _variable(table, i, pair, floor, where[pair[0].has]) for i in range(len(table.sampled))
-    ]
+    variables = [_variable(table, i, pair, floor, where) for i in range(len(table.sampled))]
     auc = _auc(truth.conditions, pair, seed)
     summary = {
         "object": table.name,
@@ -83,6 +81,7 @@ def measure(
         "auc_floor": _auc(truth.conditions, floor, seed).auc,
         "classifier": dict(SETTINGS),
         "efficiency_max_dev": _efficiency(table, truth, flash),
+        "efficiency_floor": _efficiency(table, truth, other),
         "shares_max_dev": max(_shares(table, pair).values()),
         "objects": len(truth.reconstructed),
         "compared": int(pair[0].has.sum()),
@@ -129,11 +128,7 @@ def _variable(
     full, flash = (sample.targets[:, i] for sample in pair)
     found = from_arrays(full, flash)
     noise = from_arrays(*(sample.targets[:, i] for sample in floor))
-    worst = 0.0
-    for number in np.unique(where):
-        inside = where == number
-        if inside.sum() >= LEAST_ROWS:
-            worst = max(worst, from_arrays(full[inside], flash[inside]).ks)
+    worst, worst_floor = (_worst_bin(two, i, where) for two in (pair, floor))
     return {
         "object": table.name,
         "variable": table.sampled[i].name,
@@ -142,8 +137,17 @@ def _variable(
         "w1": found.w1,
         "w1_floor": noise.w1,
         "ks_worst_bin": worst,
+        "ks_worst_bin_floor": worst_floor,
         "tails": _tails(full, flash, table.sampled[i].spikes),
     }
+
+
+def _worst_bin(pair: tuple[Sample, Sample], i: int, where: np.ndarray) -> float:
+    """Largest KS of column ``i`` in a pt x eta bin; ``where`` is the bin of every object."""
+    number = where[pair[0].has]
+    first, second = (sample.targets[:, i] for sample in pair)
+    judged = [inside for n in np.unique(number) if (inside := number == n).sum() >= LEAST_ROWS]
+    return max((from_arrays(first[j], second[j]).ks for j in judged), default=0.0)
 
 
 def _tails(full: np.ndarray, flash: np.ndarray, spikes: tuple[float, ...]) -> dict[str, float]:
@@ -190,7 +194,7 @@ def _share_rows(
     ]
 
 
-def _efficiency(table: ObjectTable, truth: TrainingTable, flash: Sample) -> float:
+def _efficiency(table: ObjectTable, truth: TrainingTable, second: Sample) -> float:
     """Largest difference of the reconstructed share in bins of at least 1,000 objects.
 
     Six slices of |eta|, times as many of pt, at most ten, as leave 1,500 objects in the mean bin.
@@ -204,7 +208,7 @@ def _efficiency(table: ObjectTable, truth: TrainingTable, flash: Sample) -> floa
         message = f"{len(pt)} {table.name} objects fill no bin of {EFFICIENCY_ROWS}; take more"
         raise ValueError(message)
     return max(
-        abs(float(truth.reconstructed[inside].mean() - flash.has[inside].mean()))
+        abs(float(truth.reconstructed[inside].mean() - second.has[inside].mean()))
         for inside in judged
     )
 
