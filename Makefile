@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 OUTPUT := out/flashsim
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint types imports check bench-flashsim samples clean
+.PHONY: help install run test lint types imports check bench-flashsim clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -47,7 +47,13 @@ def _check(arguments: argparse.Namespace) -> Request:
 
     Raises: ValueError saying which argument is wrong.
     """
-    request = Request(arguments.process, arguments.events, arguments.seed, arguments.detector_seed)
+    request = Request(
+        arguments.process,
+        arguments.events,
+        arguments.seed,
+        arguments.detector_seed,
+        arguments.pool_events,
+    )
     if arguments.jobs < 1:
         message = f"jobs is {arguments.jobs}; it must be at least 1"
         raise ValueError(message)

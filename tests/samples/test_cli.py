@@ -46,6 +46,20 @@ def test_detector_seed_changes_the_detector_alone(tmp_path):
         assert not ak.array_equal(first[name].array(), second[name].array()), name
 
 
+def test_the_pool_decides_the_pile_up_alone(tmp_path):
+    trees = []
+    for pool in ("8", "40"):
+        path = tmp_path / f"{pool}.root"
+        few = ["--process", "zmumu", "--events", "20", "--seed", "4", "--pool-events", pool]
+        assert main([*few, "-o", str(path)]) == 0
+        trees.append(uproot.open(path)["Events"])
+    first, second = trees
+    for name in ("GenPart_pt", "Pileup_nPU"):
+        assert ak.array_equal(first[name].array(), second[name].array()), name
+    rho = "fixedGridRhoFastjetAll"
+    assert not ak.array_equal(first[rho].array(), second[rho].array())
+
+
 def test_event_numbers_run_through(reference):
     tree = uproot.open(reference)["Events"]
     assert tree["event"].array().to_list() == list(range(1, 261))
@@ -57,6 +71,7 @@ def test_event_numbers_run_through(reference):
     [
         ({"--events": "0"}, "events is 0; it must be at least 1"),
         ({"--seed": "-1"}, "seed is -1; it must be at least 0"),
+        ({"--pool-events": "0"}, "pool_events is 0; it must be at least 1"),
         ({"-j": "0"}, "jobs is 0; it must be at least 1"),
         ({"-o": "."}, "is a folder; give the name of a file"),
         ({"-o": "nowhere/at/all.root"}, "does not exist; make it first"),

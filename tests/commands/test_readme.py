@@ -1,0 +1,45 @@
+"""What the README shows runs."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from executors.histograms import read_histograms
+from processors.flashsim import FlashSim
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+@pytest.fixture
+def example(tmp_path):
+    """The processor of the README as a file."""
+    (block,) = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
+    path = tmp_path / "mine.py"
+    path.write_text(block)
+    return path
+
+
+def test_the_processor_of_the_readme_counts_leading_jets(flashbrew, example, tmp_path):
+    output = tmp_path / "out"
+    status, _, _ = flashbrew(
+        f"{example}:LeadingJet", FlashSim.default_inputs()[0], "--output", output
+    )
+    assert status == 0
+    assert read_histograms(output / "histograms.json")
+
+
+def test_it_runs_where_some_events_have_no_jet(flashbrew, example, tmp_path, real_data):
+    path = real_data / "nano" / "nano_dy_40.root"
+    status, _, _ = flashbrew(f"{example}:LeadingJet", path, "--output", tmp_path / "out")
+    assert status == 0
+
+
+def test_every_option_of_the_readme_exists(flashbrew):
+    _, out, _ = flashbrew("flashsim", "--help")
+    named = re.findall(r"`(--[a-z-]+)", README.read_text())
+    assert len(set(named)) > 10
+    train = flashbrew("train", "--help")[1]
+    assert [option for option in set(named) if option not in out + train] == []
