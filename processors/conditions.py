@@ -28,6 +28,7 @@ __all__ = [
     "GEN_PART_FIELDS",
     "GenContent",
     "Source",
+    "absent_pileup",
     "conditions",
     "event_weights",
     "has_pileup",
@@ -87,10 +88,13 @@ def location(events: Any) -> str:
 
 
 def require_simulation(events: Any) -> None:
-    """Check that the generator collections that every condition is made of are there.
+    """Check that the generator content that every condition is made of is there.
+
+    Pile-up may be absent as a whole, as in NANOGEN; a part of it is an error, because what is
+    stored must neither be replaced nor be combined with numbers that know nothing of it.
 
     Raises: NotSimulationError without any generator collection, MissingBranchError naming the
-        absent branches of one.
+        absent branches of one, or of the pile-up.
     """
     present = set(events.fields)
     needed = {"GenPart": GEN_PART_FIELDS, "GenJet": GEN_JET_FIELDS}
@@ -106,6 +110,9 @@ def require_simulation(events: Any) -> None:
         for field in fields
         if name not in present or field not in events[name].fields
     ]
+    absent = absent_pileup(events)
+    if len(absent) < len(PILEUP_FIELDS):
+        missing += absent
     if missing:
         message = (
             f"branches {', '.join(missing)} not found in {location(events)}; the models condition "
@@ -114,9 +121,15 @@ def require_simulation(events: Any) -> None:
         raise MissingBranchError(message)
 
 
+def absent_pileup(events: Any) -> list[str]:
+    """Branches of the six pile-up conditions that are not stored."""
+    stored = set(events.Pileup.fields) if "Pileup" in events.fields else set()
+    return [f"Pileup_{name}" for name in PILEUP_FIELDS if name not in stored]
+
+
 def has_pileup(events: Any) -> bool:
     """Whether all six pile-up conditions are stored."""
-    return "Pileup" in events.fields and set(PILEUP_FIELDS) <= set(events.Pileup.fields)
+    return not absent_pileup(events)
 
 
 def read_pileup(events: Any) -> np.ndarray:

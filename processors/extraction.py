@@ -18,8 +18,8 @@ from processors.base import Counters, FlowConfig, FlowProcessor, Result
 from processors.blocks import Block, blocks, direct_reads
 from processors.conditions import (
     Source,
+    absent_pileup,
     conditions,
-    has_pileup,
     location,
     read_gen,
     read_pileup,
@@ -156,8 +156,7 @@ def require_training_branches(events: Any, table: ObjectTable) -> None:
         for name in (*table.modelled, table.match)
         if name not in present
     ]
-    if not has_pileup(events):
-        missing.append("Pileup_*")
+    missing += absent_pileup(events)
     if missing:
         message = (
             f"branches {', '.join(missing)} not found in {location(events)}; the {table.name} "

@@ -97,7 +97,8 @@ def event_content(
         made: Simulated collections, folds innermost.
         ids: Identity of the events.
         weights: Generator weights, ``(n_events,)``.
-        pileup: Pile-up columns that were drawn because the input lacks them.
+        pileup: Pile-up columns that were drawn because the input lacks them; never in the place
+            of stored ones.
         folds: Simulations per generated event.
     """
     base: Content = {
@@ -106,7 +107,7 @@ def event_content(
         "event": ids.event.astype(np.uint64),
     }
     base |= {name: values for name, values in content.items() if name not in base}
-    base |= pileup
+    base |= {name: values for name, values in pileup.items() if name not in base}
     base["genWeight"] = (weights / folds).astype(np.float32)
     events = len(weights)
     repeated = {name: repeat_events(values, folds) for name, values in base.items()}

@@ -78,8 +78,18 @@ def test_a_missing_condition_is_named(open_events: Callable, tmp_path: Path) -> 
         require_simulation(events)
 
 
-def test_pileup_counts_as_absent_unless_complete(open_events: Callable, tmp_path: Path) -> None:
+def test_a_part_of_the_pileup_is_an_error_that_names_the_rest(
+    open_events: Callable, tmp_path: Path
+) -> None:
     content = toy_content(5)
     assert has_pileup(open_events(write_toy(tmp_path / "all.root", content)))
-    del content["Pileup_nPU"]
-    assert not has_pileup(open_events(write_toy(tmp_path / "cut.root", content)))
+    del content["Pileup_nPU"], content["Pileup_pudensity"]
+    events = open_events(write_toy(tmp_path / "part.root", content))
+    with pytest.raises(MissingBranchError, match=r"Pileup_nPU, Pileup_pudensity.*part\.root"):
+        require_simulation(events)
+
+
+def test_pileup_may_be_absent_as_a_whole(open_events: Callable, nanogen: Path) -> None:
+    events = open_events(nanogen)
+    require_simulation(events)
+    assert not has_pileup(events)
