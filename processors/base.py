@@ -2,79 +2,20 @@
 
 from __future__ import annotations
 
-import time
 from abc import abstractmethod
-from collections import Counter
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Self
 
-import yaml
 from coffea.processor import ProcessorABC
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from processors.config import FlowConfig
 from processors.errors import ConfigurationError
 
-__all__ = ["Counters", "FlowConfig", "FlowProcessor", "Result"]
+__all__ = ["FlowProcessor", "Result"]
 
 Result = dict[str, dict[str, Any]]
 """``{dataset: {"hists": {...}, "counters": {...}, "outputs": [...]}}``; every value adds."""
-
-
-class Counters(Counter[str]):
-    """Numbers of a chunk by name, with a stopwatch per stage."""
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Add the wall time of the body to ``seconds.<name>``."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self[f"seconds.{name}"] += time.perf_counter() - start
-
-
-class FlowConfig(BaseModel):
-    """Configuration that every processor understands; frozen, unknown keys refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    output: str | None = Field(None, description="directory of the run; none: nothing is written")
-    bundles: tuple[str, ...] = Field((), description="paths of the models; empty: the shipped ones")
-    bundle_digests: tuple[str, ...] = Field((), description="digests that the models must have")
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where models compute")
-    seed: int = Field(1, ge=0, lt=2**63, description="seed of every random number")
-    format: Literal["root", "parquet", "none"] = Field("root", description="what events become")
-    oversample: int = Field(1, ge=1, le=65535, description="simulations per generated event")
-
-    @classmethod
-    def from_yaml(cls, text: str) -> Self:
-        """Read what :meth:`to_yaml` wrote.
-
-        Raises: ConfigurationError naming the keys that are wrong.
-        """
-        return cls.from_mapping(yaml.safe_load(text) or {})
-
-    @classmethod
-    def from_mapping(cls, values: Mapping[str, Any]) -> Self:
-        """Validate ``values``.
-
-        Raises: ConfigurationError naming the keys that are wrong.
-        """
-        try:
-            return cls.model_validate(dict(values))
-        except ValidationError as error:
-            wrong = "; ".join(
-                f"{'.'.join(map(str, e['loc'])) or 'value'}: {e['msg']}" for e in error.errors()
-            )
-            known = ", ".join(cls.model_fields)
-            message = f"configuration of {cls.__name__}: {wrong}. Known keys: {known}"
-            raise ConfigurationError(message) from None
-
-    def to_yaml(self) -> str:
-        """The whole configuration as YAML."""
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
 
 
 class FlowProcessor(ProcessorABC):

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from pydantic import Field
 
 from flows.noise import Identity
-from processors.base import Counters, FlowConfig
 from processors.blocks import Block
 from processors.comparison import Comparison
 from processors.conditions import (
@@ -25,7 +22,10 @@ from processors.conditions import (
     read_gen,
     read_pileup,
 )
+from processors.config import FlashSimConfig
 from processors.content import read_content
+from processors.counters import Counters
+from processors.folders import dataset_folder
 from processors.identity import EventIds, event_ids, join, repeated
 from processors.jagged import Flat
 from processors.objects.registry import TABLES
@@ -38,7 +38,7 @@ from processors.simulation import Simulated, simulate
 from processors.validation import Validation
 from processors.writer import EventWriter, event_writer
 
-__all__ = ["Chunk", "FlashSimConfig", "dataset_folder"]
+__all__ = ["Chunk"]
 
 COUNTERS = (
     "events.read",
@@ -53,13 +53,6 @@ COUNTERS = (
     "seconds.infer",
     "seconds.write",
 )
-
-
-class FlashSimConfig(FlowConfig):
-    """Configuration of :class:`FlashSim`."""
-
-    histograms: bool = Field(True, description="fill the validation histograms")
-    block_events: int = Field(25_000, ge=1, description="events held in memory at a time")
 
 
 class Chunk:
@@ -208,9 +201,3 @@ class _Prepared(NamedTuple):
     weights: np.ndarray
     pileup: np.ndarray
     drawn: bool
-
-
-def dataset_folder(dataset: str) -> str:
-    """Relative folder for a dataset's name; characters that a path may not hold become ``_``."""
-    parts = [re.sub(r"[^A-Za-z0-9._+-]", "_", part) for part in dataset.split("/")]
-    return "/".join(part for part in parts if part.strip(".")) or "_"

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from processors.base import Counters
 from processors.conditions import Source
+from processors.counters import Counters
 from processors.jagged import Flat, event_index
 from processors.recorded import Recorded
 from processors.simulation import Simulated

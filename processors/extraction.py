@@ -14,7 +14,7 @@ from pydantic import Field
 
 from flows.noise import Identity, uniforms
 from flows.training import TrainingTable
-from processors.base import Counters, FlowConfig, FlowProcessor, Result
+from processors.base import FlowProcessor, Result
 from processors.blocks import Block, blocks, direct_reads
 from processors.conditions import (
     Source,
@@ -25,7 +25,10 @@ from processors.conditions import (
     read_pileup,
     require_simulation,
 )
+from processors.config import FlowConfig
+from processors.counters import Counters
 from processors.errors import MissingBranchError
+from processors.folders import dataset_folder
 from processors.identity import EventIds, event_ids
 from processors.jagged import Flat, flatten
 from processors.matching import partners
@@ -134,7 +137,7 @@ class Extraction(FlowProcessor):
     def _write(
         self, table: ObjectTable, parts: list[Rows], metadata: Mapping[str, Any], dataset: str
     ) -> str:
-        folder = Path(str(self.config.output)) / "tables" / dataset
+        folder = Path(str(self.config.output)) / "tables" / dataset_folder(dataset)
         name = (
             f"{table.name}_{metadata['fileuuid']}_"
             f"{metadata['entrystart']}-{metadata['entrystop']}.npz"

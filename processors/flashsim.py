@@ -10,10 +10,11 @@ from coffea.nanoevents import NanoAODSchema
 
 from flows.bundle import Bundle
 from flows.resident import resident
-from processors.base import FlowConfig, FlowProcessor, Result
+from processors.base import FlowProcessor, Result
 from processors.blocks import blocks, direct_reads
-from processors.chunk import Chunk, FlashSimConfig
+from processors.chunk import Chunk
 from processors.conditions import require_simulation
+from processors.config import FlashSimConfig, FlowConfig
 from processors.errors import ConfigurationError
 from processors.objects.registry import TABLES, check_layout
 from processors.summary import finish

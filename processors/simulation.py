@@ -8,8 +8,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from flows.noise import Identity
-from processors.base import Counters
 from processors.conditions import Source
+from processors.counters import Counters
 from processors.identity import EventIds
 from processors.jagged import Flat
 from processors.objects.table import ObjectTable

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -15,6 +14,7 @@ from matplotlib.figure import Figure
 from processors.base import Result
 from processors.distances import from_histograms
 from processors.duplicates import repeated_events
+from processors.folders import dataset_folder
 from processors.objects.binning import BINNINGS, CORRELATIONS
 from processors.plots.columns import plot_column
 from processors.plots.curves import (
@@ -119,7 +119,7 @@ def finish(accumulator: Result, output_dir: Path) -> dict[str, Any]:
         several = len(accumulator) > 1
         folder = output_dir / "plots"
         if several:
-            folder /= re.sub(r"[^A-Za-z0-9._+-]", "_", dataset)
+            folder /= dataset_folder(dataset)
         folder.mkdir(parents=True, exist_ok=True)
         rows += [{"dataset": dataset, **row} for row in distances(hists)]
         for name, draw in figures(hists, dataset):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import uproot
 
-from processors.chunk import FlashSimConfig, dataset_folder
+from processors.config import FlashSimConfig
 from processors.errors import ConfigurationError, NotSimulationError
 from processors.flashsim import FlashSim
 from processors.objects.columns import JET_BRANCHES, MUON_BRANCHES
@@ -243,12 +243,6 @@ def test_real_files_are_simulated(
     assert ak.count(events.Jet_pt) == counters["objects.Jet.out"]
 
 
-def test_names_of_datasets_stay_inside_the_output() -> None:
-    assert dataset_folder("/TT/x y/NANO") == "TT/x_y/NANO"
-    assert dataset_folder("../../etc") == "etc"
-    assert dataset_folder("..") == "_"
-
-
 def test_default_bundles_are_per_object() -> None:
     assert [p.name for p in FlashSim.default_bundles()] == ["muon", "jet"]
 
@@ -273,3 +267,17 @@ def test_odd_files_are_simulated(
     result = run(flashsim(), real_data / "edge" / name)
     assert result["counters"]["events.written"] == events
     assert len(read(result["outputs"])) == events
+
+
+def test_datasets_of_similar_names_keep_their_files_apart(
+    flashsim: Callable, open_events: Callable, nano: Path
+) -> None:
+    processor = flashsim()
+    outputs = []
+    for name in ("a=b", "a_b", "a/b"):
+        events = open_events(nano, 0, 20)
+        events.metadata.update(dataset=name, fileuuid="f", entrystart=0, entrystop=20)
+        outputs += processor.process(events)[name]["outputs"]
+    assert len({Path(path).resolve() for path in outputs}) == len(outputs) == 3
+    assert all(uproot.open(path)["Events"].num_entries == 20 for path in outputs)
+    assert len({Path(path).parent.parent for path in outputs}) == 1

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from flows.noise import Identity
-from processors.base import Counters
 from processors.conditions import Source
+from processors.counters import Counters
 from processors.identity import EventIds
 from processors.objects.registry import TABLES
 from processors.simulation import simulate
