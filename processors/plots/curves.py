@@ -19,12 +19,21 @@ from processors.plots.style import (
     panels,
 )
 
-__all__ = ["plot_correlation", "plot_efficiency", "plot_response", "plot_roc", "roc"]
+__all__ = [
+    "effective_entries",
+    "plot_correlation",
+    "plot_efficiency",
+    "plot_response",
+    "plot_roc",
+    "roc",
+]
 
 STYLES = {"full": (FULL, "-"), "flash": (FLASH, "--")}
 NAMES = {"full": "full simulation", "flash": "flash simulation"}
 LEAST_ENTRIES = 20
 """Effective entries below which a profile point is left out (chosen)."""
+NARROW, BESIDE = (0.15, 0.13, 0.63, 0.79), (0.80, 0.13, 0.03, 0.79)
+"""Places (left, bottom, width, height) of a plane with its colour bar: room for the bar's label."""
 
 
 def roc(signal: np.ndarray, background: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -83,17 +92,32 @@ def plot_roc(
     return figure
 
 
-def _profile(plane: np.ndarray, centres: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean, width, entries of the second variable in bins of the first, ``(B, R)`` -> ``(B,)``."""
+def effective_entries(values: np.ndarray, variances: np.ndarray) -> np.ndarray:
+    """Unweighted entries of the same relative error, (sum w)^2 / sum w^2, per bin.
+
+    Zero where the sum of weights is not positive. Independent of the scale of the weights.
+
+    Example:
+        >>> effective_entries(np.array([4.0, 0.0]), np.array([8.0, 0.0])).tolist()
+        [2.0, 0.0]
+    """
+    known = (values > 0) & (variances > 0)
+    return np.divide(values**2, variances, out=np.zeros(values.shape), where=known)
+
+
+def _profile(plane: np.ndarray, centres: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean, width of the second variable in bins of the first, ``(B, R)`` -> ``(B,)``."""
     entries = plane.sum(axis=1)
     safe = np.where(entries > 0, entries, 1.0)
     mean = (plane * centres).sum(axis=1) / safe
     width = np.sqrt(np.clip((plane * centres**2).sum(axis=1) / safe - mean**2, 0, None))
-    return mean, width, entries
+    return mean, width
 
 
 def plot_response(histogram: hist.Hist, *, dataset: str, name: str) -> Figure:
     """Mean response, width below, against generated pt.
+
+    Errors of the mean are the width over the root of the effective entries.
 
     Arguments:
         histogram: Axes ``source``, ``origin``, ``gen_pt``, ``response``.
@@ -108,8 +132,9 @@ def plot_response(histogram: hist.Hist, *, dataset: str, name: str) -> Figure:
         figure, main, below = panels()
         for source, (color, _line) in STYLES.items():
             one = summed[source, :, :]
-            mean, width, entries = _profile(one.values(), centres)
-            shown = entries**2 > LEAST_ENTRIES * np.maximum(one.variances().sum(axis=1), 1e-30)
+            mean, width = _profile(one.values(), centres)
+            entries = effective_entries(one.values().sum(axis=1), one.variances().sum(axis=1))
+            shown = entries > LEAST_ENTRIES
             if not shown.any():
                 continue
             error = width / np.sqrt(np.maximum(entries, 1.0))
@@ -145,7 +170,9 @@ def plot_response(histogram: hist.Hist, *, dataset: str, name: str) -> Figure:
 
 
 def plot_efficiency(histogram: hist.Hist, *, dataset: str, name: str) -> Figure:
-    """Share of generated objects that are reconstructed, against pt, ratio below.
+    """Share of generated objects that are reconstructed, against pt; ratio below if both are known.
+
+    Errors are binomial for the effective number of generated objects.
 
     Arguments:
         histogram: Axes ``outcome`` (gen, full, flash), ``gen_pt``, ``gen_eta``.
@@ -155,17 +182,18 @@ def plot_efficiency(histogram: hist.Hist, *, dataset: str, name: str) -> Figure:
     summed = histogram[:, :, sum]
     edges = summed.axes["gen_pt"].edges
     middle = np.sqrt(edges[1:] * edges[:-1])
-    all_objects = summed["gen", :].values()
-    safe = np.where(all_objects > 0, all_objects, np.nan)
+    generated = summed["gen", :]
+    safe = np.where(generated.values() > 0, generated.values(), np.nan)
+    entries = effective_entries(generated.values(), generated.variances())
+    drawn = [source for source in STYLES if summed[source, :].values().sum() > 0]
     with cms_style():
-        figure, main, below = panels()
+        figure, main, below = panels(ratio=len(drawn) == len(STYLES))
         found = {}
-        for source, (color, _line) in STYLES.items():
-            passed = summed[source, :].values()
-            if passed.sum() <= 0:
-                continue
-            found[source] = passed / safe
-            error = np.sqrt(np.clip(found[source] * (1 - found[source]), 0, None) / safe)
+        for source in drawn:
+            color = STYLES[source][0]
+            found[source] = summed[source, :].values() / safe
+            spread = np.clip(found[source] * (1 - found[source]), 0, None)
+            error = np.sqrt(spread / np.maximum(entries, 1.0))
             main.errorbar(
                 middle,
                 found[source],
@@ -176,13 +204,14 @@ def plot_efficiency(histogram: hist.Hist, *, dataset: str, name: str) -> Figure:
                 mfc="white" if source == "flash" else color,
                 label=NAMES[source],
             )
-        if len(found) == len(STYLES):
+        if below is not None:
             ratio = found["flash"] / np.where(found["full"] > 0, found["full"], np.nan)
             below.plot(middle, ratio, "s", color=FLASH, markersize=4)
-        below.axhline(1.0, color="black", linewidth=0.8)
-        below.set_ylim(*RATIO_RANGE)
-        below.set_ylabel("flash / full", fontsize=12)
-        below.set_xlabel(rf"{name} generated $p_T$ [GeV]")
+            below.axhline(1.0, color="black", linewidth=0.8)
+            below.set_ylim(*RATIO_RANGE)
+            below.set_ylabel("flash / full", fontsize=12)
+        lowest = main if below is None else below
+        lowest.set_xlabel(rf"{name} generated $p_T$ [GeV]")
         main.set_xlim(edges[0], edges[-1])
         log_axis(main, "x")
         main.set_ylim(0, 1.25)
@@ -209,7 +238,9 @@ def plot_correlation(histogram: hist.Hist, *, dataset: str) -> Figure:
         if shaded.sum() > 0:
             share = np.where(shaded > 0, shaded / shaded.sum(), np.nan)
             mesh = axes.pcolormesh(x.edges, y.edges, share.T, cmap="Blues", norm="log")
-            figure.colorbar(mesh, ax=axes, label=f"share of objects, {what} simulation")
+            axes.set_position(NARROW)
+            bar = figure.add_axes(BESIDE)
+            figure.colorbar(mesh, cax=bar, label=f"share of objects, {what} simulation")
         for values, source in ((full, "full"), (flash, "flash")):
             if values.sum() > 0:
                 color, line = STYLES[source]

@@ -4,9 +4,12 @@ import io
 from collections.abc import Callable
 from pathlib import Path
 
+import hist
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import StepPatch
 
 from processors.objects.binning import BINNINGS, CORRELATIONS
 from processors.plots.columns import plot_column
@@ -55,6 +58,26 @@ def test_a_column_shows_both_simulations_and_their_ratio(filled: Validation) -> 
     assert draws(figure)
 
 
+def test_a_column_is_drawn_as_shares_of_all_objects() -> None:
+    """A quarter of full, half of flash in the first bin, the rest in the last or above."""
+    validation = Validation(["Jet"])
+    bins = validation.hists["Jet_pt"].axes["pt"].edges
+    low, high = bins[:2].mean(), bins[-2:].mean()
+    for source, values in (("full", [low, high, high, 1e9]), ("flash", [low, high, low, 1e9])):
+        pt = np.array(values)
+        jets = ObjectColumns({"pt": pt}, np.zeros(4, int), np.full(4, 14_500.0), pt)
+        validation.fill_objects(source, "Jet", jets)
+    figure = plot_column(matched(validation.hists["Jet_pt"]), dataset="toy")
+    main, below = figure.axes
+    shares = [patch.get_data().values for patch in main.patches if isinstance(patch, StepPatch)]
+    for drawn, (first, last) in zip(shares, ((0.25, 0.5), (0.25, 0.5), (0.5, 0.25)), strict=True):
+        np.testing.assert_allclose(drawn[[0, -1]], [first, last])
+        assert not drawn[1:-1].any()
+    ratio, error = bars(below, 0)
+    np.testing.assert_allclose(ratio[[0, -1]], [2.0, 0.5])
+    np.testing.assert_allclose(error[[0, -1]], [2.0 / np.sqrt(2), 0.5])
+
+
 def test_without_full_simulation_flash_stands_alone(filled: Validation) -> None:
     alone = Validation(["Jet"])
     flash = ObjectColumns({"pt": np.full(5, 20.0)}, np.zeros(5, int), np.ones(5), np.full(5, 20.0))
@@ -62,6 +85,111 @@ def test_without_full_simulation_flash_stands_alone(filled: Validation) -> None:
     figure = plot_column(matched(alone.hists["Jet_pt"]), dataset="toy")
     assert len(figure.axes) == 1
     assert distances(alone.hists) == []
+
+
+def bars(axes: Axes, which: int) -> tuple[np.ndarray, np.ndarray]:
+    """Drawn values and errors of one set of points with error bars."""
+    points, _, (segments,) = axes.containers[which].lines
+    lengths = [
+        0.5 * np.ptp(segment[:, 1]) if segment.size else np.nan
+        for segment in segments.get_segments()
+    ]
+    return np.asarray(points.get_ydata()), np.array(lengths)
+
+
+def rescaled(histogram: hist.Hist, factor: float) -> hist.Hist:
+    """The histogram that the same entries with other weights give."""
+    result = histogram.copy()
+    view = result.view(flow=True)
+    view["value"] *= factor
+    view["variance"] *= factor**2
+    return result
+
+
+def test_efficiencies_are_drawn_with_binomial_errors() -> None:
+    """Forty of each hundred generated objects in every bin, thirty of them by flash simulation."""
+    validation = Validation(["Muon"])
+    pt = np.repeat(validation.hists["Muon_efficiency"].axes["gen_pt"].centers, 100)
+    for outcome, kept in (("gen", 100), ("full", 40), ("flash", 30)):
+        chosen = np.arange(len(pt)) % 100 < kept
+        n = int(chosen.sum())
+        validation.fill_efficiency(outcome, "Muon", pt[chosen], np.zeros(n), np.full(n, 14_500.0))
+    figure = plot_efficiency(validation.hists["Muon_efficiency"], dataset="toy", name="muon")
+    main, below = figure.axes
+    for which, share in enumerate((0.4, 0.3)):
+        values, errors = bars(main, which)
+        np.testing.assert_allclose(values, share)
+        np.testing.assert_allclose(errors, np.sqrt(share * (1 - share) / 100))
+    np.testing.assert_allclose(below.lines[0].get_ydata(), 0.75)
+
+
+def test_responses_are_drawn_with_the_error_of_the_mean() -> None:
+    """Responses 0.81 and 1.21 (bin centres 0.8125, 1.2125) in turn: mean 1.0125, width 0.2."""
+    validation = Validation(["Jet"])
+    gen = np.repeat(validation.hists["Jet_response"].axes["gen_pt"].centers, 50)
+    ratio = np.where(np.arange(len(gen)) % 2, 0.81, 1.21)
+    for source, shift in (("full", 0.0), ("flash", 0.1)):
+        pt = gen * (ratio + shift)
+        jets = ObjectColumns({"pt": pt}, np.zeros(len(gen), int), np.full(len(gen), 14_500.0), gen)
+        validation.fill_objects(source, "Jet", jets)
+    figure = plot_response(validation.hists["Jet_response"], dataset="toy", name="jet")
+    main, below = figure.axes
+    for which, mean in enumerate((1.0125, 1.1125)):
+        values, errors = bars(main, which)
+        np.testing.assert_allclose(values, mean)
+        np.testing.assert_allclose(errors, 0.2 / np.sqrt(50))
+        np.testing.assert_allclose(below.lines[which].get_ydata(), 0.2)
+
+
+@pytest.mark.parametrize("name", ["Jet_response", "Jet_efficiency"])
+def test_errors_do_not_depend_on_the_scale_of_the_weights(filled: Validation, name: str) -> None:
+    plot = plot_response if name.endswith("response") else plot_efficiency
+    one, other = (
+        plot(rescaled(filled.hists[name], factor), dataset="toy", name="jet").axes[0]
+        for factor in (1.0, 14_500.0)
+    )
+    for which in range(2):
+        for expected, found in zip(bars(one, which), bars(other, which), strict=True):
+            # rounding of float64 sums alone
+            np.testing.assert_allclose(found, expected, rtol=1e-9, equal_nan=True)
+
+
+def test_tagging_performance_is_drawn_as_efficiency_against_mistag() -> None:
+    """All b above 0.5, as are a quarter of c and a tenth of light; flash: a half and a fifth."""
+    validation = Validation(["Jet"])
+    classes = np.repeat([0, 1, 3], 40)  # b, c, light
+    place = np.tile(np.arange(40), 3)
+    for source, share in (("full", (40, 10, 4)), ("flash", (40, 20, 8))):
+        score = np.where(place < np.repeat(share, 40), 0.9, 0.1)
+        jets = ObjectColumns({"pt": score, "btagDeepB": score}, classes, np.ones(120), score)
+        validation.fill_objects(source, "Jet", jets)
+    figure = plot_roc(
+        validation.hists["Jet_btagDeepB"], dataset="toy", backgrounds=("c", "light", "gluon")
+    )
+    at_full_efficiency = [
+        line.get_ydata()[np.isclose(line.get_xdata(), 1.0)].min() for line in figure.axes[0].lines
+    ]
+    np.testing.assert_allclose(at_full_efficiency, [0.25, 0.1, 0.5, 0.2])
+
+
+def test_the_efficiency_has_no_ratio_panel_without_full_simulation() -> None:
+    validation = Validation(["Jet"])
+    for outcome in ("gen", "flash"):
+        validation.fill_efficiency(outcome, "Jet", np.full(9, 50.0), np.zeros(9), np.ones(9))
+    figure = plot_efficiency(validation.hists["Jet_efficiency"], dataset="toy", name="jet")
+    (axes,) = figure.axes
+    assert axes.get_xlabel() == r"jet generated $p_T$ [GeV]"
+
+
+def test_no_label_of_a_correlation_is_cut_off(filled: Validation) -> None:
+    x, y = CORRELATIONS["Jet"][0]
+    figure = plot_correlation(filled.hists[f"Jet_{x}_{y}"], dataset="toy")
+    figure.savefig(io.BytesIO())
+    width, height = figure.bbox.size
+    for axes in figure.axes:
+        box = axes.get_tightbbox()
+        assert 0 <= box.x0 < box.x1 <= width
+        assert 0 <= box.y0 < box.y1 <= height
 
 
 @pytest.mark.parametrize("empty", [False, True])
