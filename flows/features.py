@@ -17,7 +17,7 @@ from torch import Tensor
 from flows.discrete import Dequantise, OneHot, Snap, Spike
 from flows.maps import Affine, Arctan, Clip, Log, Log1p, Logit, Standardise
 from flows.quantiles import QuantileNormal
-from flows.relations import DifferenceTo, InSteps, RatioTo, ResponseAbove, WrapPhi
+from flows.relations import DifferenceTo, FromRounded, RatioTo, ResponseAbove, WrapPhi
 from flows.transform import Given, Image, Transform, TransformError, transform_from_dict
 
 __all__ = [
@@ -29,7 +29,7 @@ __all__ = [
     "DifferenceTo",
     "Given",
     "Image",
-    "InSteps",
+    "FromRounded",
     "Inverted",
     "Log",
     "Log1p",

@@ -8,11 +8,16 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
-from torch.nn.functional import softplus
+from torch.nn.functional import logsigmoid, softplus
 
 from flows.transform import Given, Image, Transform, TransformError
 
-__all__ = ["DifferenceTo", "InSteps", "RatioTo", "ResponseAbove", "WrapPhi"]
+__all__ = ["DifferenceTo", "FromRounded", "RatioTo", "ResponseAbove", "WrapPhi"]
+
+LEAST_STEP = 1e-6
+"""Storage step in units of the resolution below which a stored quantity counts as exact."""
+LINEAR = 30.0
+"""Below minus this, ln ln(1 + e^z) is z to the last bit."""
 
 
 def _column(given: Given, name: str, like: Tensor) -> Tensor:
@@ -65,36 +70,41 @@ class DifferenceTo(Transform):
 
 
 @dataclass(frozen=True)
-class InSteps(Transform):
-    r"""Difference to a quantity that is stored with a few bits, in units of its storage step.
-
-    .. math:: y = x \big/ \sqrt{s(c)^2 + f^2}, \qquad s(c) = 2^{\lfloor\log_2|c|\rfloor - b}
+class FromRounded(Transform):
+    r"""Difference to a quantity that is stored with a few bits, its rounding taken out.
 
     NanoAOD keeps 8 mantissa bits of a generator angle: between 2 and π its step is 7.8 mrad, far
-    more than the resolution of a track, between 1/8 and 1/4 it is 0.5 mrad. The width of
+    more than the resolution of a track, between 1/8 and 1/4 it is 0.5 mrad. The shape of
     reconstructed minus stored angle therefore jumps at every power of two of the condition, which
-    a smooth network cannot follow; in units of the step it hardly changes.
+    a smooth network cannot follow. With the rounding uniform and the resolution logistic, their
+    sum has the distribution function below; its logit hardly depends on the step.
+
+    .. math:: F(x) = \frac{\tau}{2h}\left[\ln(1 + e^{(x + h)/\tau}) -
+        \ln(1 + e^{(x - h)/\tau})\right], \qquad y = \ln\frac{F}{1 - F}
+
+    with half the step :math:`h = 2^{\lfloor\log_2|c|\rfloor - b - 1}`. Far out it is linear,
+    :math:`y \to (x \mp h)/\tau`.
 
     Arguments:
         name: Condition :math:`c`, as stored, in the unit of the column.
         bits: Mantissa bits :math:`b` that are stored.
-        floor: Width :math:`f` that is left where ``c`` is exact, in the unit of the column.
+        resolution: Width :math:`\tau` of the resolution, in the unit of the column.
 
     Example:
-        >>> t, c = InSteps("phi", bits=8, floor=0.001), {"phi": torch.tensor([0.2, 3.0]).double()}
+        >>> t, c = FromRounded("phi", 8, 4e-4), {"phi": torch.tensor([0.0, 3.0]).double()}
         >>> y = t.forward(torch.tensor([0.002, 0.002]).double(), c)
         >>> [round(v, 2) for v in y.tolist()]
-        [1.8, 0.25]
+        [5.0, 1.13]
     """
 
-    kind: ClassVar[str] = "in-steps"
+    kind: ClassVar[str] = "from-rounded"
     name: str = ""
     bits: int = 8
-    floor: float = 1e-3
+    resolution: float = 1e-3
 
     def __post_init__(self) -> None:
-        if self.bits < 0 or self.floor <= 0:
-            msg = f"in-steps needs bits of at least 0 and a positive floor, got {self}"
+        if self.bits < 0 or self.resolution <= 0:
+            msg = f"from-rounded needs bits of at least 0 and a positive resolution, got {self}"
             raise TransformError(msg)
 
     @property
@@ -102,19 +112,35 @@ class InSteps(Transform):
         """The stored quantity."""
         return self.name
 
+    @property
+    def image(self) -> Image:
+        """Six hundred widths each way: beyond, the exponentials leave float64."""
+        return Image(-600.0, 600.0)
+
     def forward(self, x: Tensor, given: Given, noise: Tensor | None = None) -> Tensor:
-        """Divide by the width."""
-        return x / self._width(given, x)
+        """Logit of the distribution function."""
+        step = self._step(given, x)
+        return _log_share(x / self.resolution, step) - _log_share(-x / self.resolution, step)
 
     def inverse(self, y: Tensor, given: Given) -> Tensor:
-        """Multiply by the width."""
-        return y * self._width(given, y)
+        """Quantile of the distribution at a logit."""
+        step = self._step(given, y)
+        below, above = step * torch.sigmoid(y), step * torch.sigmoid(-y)
+        odds = torch.log(torch.expm1(below)) - torch.log(-torch.expm1(-above))
+        return self.resolution * (odds - step / 2)
 
-    def _width(self, given: Given, like: Tensor) -> Tensor:
+    def _step(self, given: Given, like: Tensor) -> Tensor:
+        """Storage step over the width of the resolution."""
         stored = _column(given, self.name, like)
         exponent = torch.frexp(stored).exponent - 1 - self.bits
-        step = torch.ldexp(torch.ones_like(stored), exponent)
-        return torch.hypot(torch.where(stored == 0, 0.0, step), torch.full_like(step, self.floor))
+        step = torch.ldexp(torch.ones_like(stored), exponent) / self.resolution
+        return torch.where(stored == 0, 0.0, step).clamp(min=LEAST_STEP)
+
+
+def _log_share(x: Tensor, step: Tensor) -> Tensor:
+    """Logarithm of F at ``x``, both in widths."""
+    z = step + torch.log(-torch.expm1(-step)) + logsigmoid(x - step / 2)
+    return torch.where(z < -LINEAR, z, torch.log(softplus(z))) - torch.log(step)
 
 
 @dataclass(frozen=True)

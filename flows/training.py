@@ -60,7 +60,6 @@ class TrainingSettings:
         layers: The flow's layers from the data's side.
         embedding: Widths of the network that digests the flow's context.
         efficiency_hidden: Widths of the efficiency's hidden layers.
-        efficiency_rows: At most this many rows train the efficiency.
         checkpoints: Folder for checkpoints; training goes on from what is there.
         name: Name of the model; the layout's object if empty.
         era: Campaign of the training data.
@@ -82,7 +81,6 @@ class TrainingSettings:
     layers: tuple[LayerSpec, ...] = FlowSpec.layers
     embedding: tuple[int, ...] = FlowSpec.embedding
     efficiency_hidden: tuple[int, ...] = (64, 64)
-    efficiency_rows: int = 1_000_000
     checkpoints: Path | None = None
     name: str = ""
     era: str = "unspecified"
@@ -217,8 +215,7 @@ class _Trainer:
         def loss(rows: Tensor) -> Tensor:
             return net.loss(data.features[rows], data.reconstructed[rows])
 
-        train = self.gen_train[: self.settings.efficiency_rows]
-        history = self._run("efficiency", loss, train, self.gen_validation)
+        history = self._run("efficiency", loss, self.gen_train, self.gen_validation)
         with torch.no_grad():
             score = net.logit(data.features[self.gen_validation])
         net.calibrate(score, data.reconstructed[self.gen_validation])

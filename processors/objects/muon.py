@@ -11,7 +11,7 @@ import math
 from flows.features import (
     Affine,
     Arctan,
-    InSteps,
+    FromRounded,
     Log,
     Log1p,
     Logit,
@@ -37,8 +37,8 @@ MUON_THRESHOLD = 3.0
 MUON_MASS = 0.1056583755
 """GeV; Particle Data Group 2022."""
 FLAG = (0, 1)
-GENERATOR_BITS, ANGLE = 8, 2e-3
-"""Mantissa bits of generator angles (NanoAOD ``genparticles_cff``); width of a track's, rad."""
+GENERATOR_BITS, ANGLE = 8, 4e-4
+"""Mantissa bits of generator angles (NanoAOD ``genparticles_cff``); resolution of a track, rad."""
 SCORE = (Affine(0.5, 0.5), Logit(1e-6), QuantileNormal())
 """For scores between -1 and 1 that pile up at both ends."""
 
@@ -67,13 +67,13 @@ COLUMNS = (
     Sampled(
         "eta",
         "1",
-        (InSteps("GenMuon_eta", GENERATOR_BITS, ANGLE), Arctan(0.5), QuantileNormal()),
+        (FromRounded("GenMuon_eta", GENERATOR_BITS, ANGLE), QuantileNormal()),
         Difference("eta"),
     ),
     Sampled(
         "phi",
         "rad",
-        (InSteps("GenMuon_phi", GENERATOR_BITS, ANGLE), Arctan(0.5), QuantileNormal()),
+        (FromRounded("GenMuon_phi", GENERATOR_BITS, ANGLE), QuantileNormal()),
         Difference("phi", 2.0 * math.pi),
     ),
     Sampled("ptErr", "1", (Log(), QuantileNormal()), Ratio("pt")),
