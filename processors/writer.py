@@ -116,7 +116,11 @@ class RootWriter(EventWriter):
 
 
 class ParquetWriter(EventWriter):
-    """Parquet file with one row group per block; further trees go to the file's metadata."""
+    """Parquet file with one row group per block; further trees go to the file's metadata.
+
+    Columns are those of the ROOT file, the counter of each collection included: NanoEvents needs
+    it to find the collection.
+    """
 
     def __enter__(self) -> Self:
         super().__enter__()
@@ -126,7 +130,8 @@ class ParquetWriter(EventWriter):
 
     def extend(self, content: Content) -> None:
         """Append one block as one row group."""
-        table = ak.to_arrow_table(ak.Array(_named(_arrays(content))), extensionarray=False)
+        arrays = _named(_arrays(_counted(content)))
+        table = ak.to_arrow_table(ak.Array(arrays), extensionarray=False)
         if self._sink is None:
             self._sink = pq.ParquetWriter(
                 self._temporary, table.schema, compression="zstd", compression_level=1
@@ -164,6 +169,16 @@ def _types(arrays: Mapping[str, Any]) -> dict[str, Any]:
         name: value.type.content if isinstance(value, ak.Array) else value.dtype
         for name, value in arrays.items()
     }
+
+
+def _counted(content: Content) -> Content:
+    """The content with the counter ``n<name>`` of every jagged column before it."""
+    counted: Content = {}
+    for name, value in content.items():
+        if isinstance(value, Flat):
+            counted[f"n{name}"] = value.counts.astype(np.int32)
+        counted[name] = value
+    return counted
 
 
 def _named(arrays: Mapping[str, Any]) -> dict[str, Any]:

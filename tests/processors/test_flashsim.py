@@ -10,10 +10,11 @@ import awkward as ak
 import numpy as np
 import pytest
 import uproot
+from coffea.nanoevents import NanoEventsFactory
 
 from processors.config import FlashSimConfig
 from processors.errors import ConfigurationError, NotSimulationError
-from processors.flashsim import FlashSim
+from processors.flashsim import FlashSim, FlowNanoAODSchema
 from processors.objects.columns import JET_BRANCHES, MUON_BRANCHES
 from tests.processors.toynano import toy_content, write_toy
 
@@ -166,10 +167,33 @@ def test_parquet_holds_the_same_events(
     parquet = run(flashsim(format="parquet"), nano)
     found = ak.from_parquet(parquet["outputs"][0])
     expected = read(result["outputs"])
+    assert set(found.fields) == set(expected.fields)
     for name in found.fields:
         assert ak.array_equal(
             ak.drop_none(found[name]), expected[name], dtype_exact=False, check_parameters=False
         ), name
+
+
+@pytest.mark.parametrize("kind", ["root", "parquet"])
+def test_nanoevents_open_the_output(
+    run: Callable, flashsim: Callable, nano: Path, result: dict[str, Any], kind: str
+) -> None:
+    expected = read(result["outputs"])
+    if kind == "root":
+        path = result["outputs"][0]
+        factory = NanoEventsFactory.from_root({path: "Events"}, schemaclass=FlowNanoAODSchema)
+    else:
+        path = run(flashsim(format="parquet"), nano)["outputs"][0]
+        factory = NanoEventsFactory.from_parquet(path, schemaclass=FlowNanoAODSchema)
+    events = factory.events()
+    for name in ("Jet_pt", "Muon_charge", "GenPart_pdgId"):
+        collection, _, field = name.partition("_")
+        assert ak.array_equal(
+            events[collection][field], expected[name], dtype_exact=False, check_parameters=False
+        ), name
+    assert ak.array_equal(ak.num(events.Jet), expected.nJet, dtype_exact=False)
+    matched = expected.GenJet_pt[expected.Jet_genJetIdx]
+    assert events.Jet.matched_gen.pt.tolist() == matched.tolist()
 
 
 def test_nothing_is_written_without_a_format(run: Callable, flashsim: Callable, nano: Path) -> None:
