@@ -16,8 +16,6 @@ from processors.objects.table import ObjectTable
 
 __all__ = ["Model", "Simulated", "simulate"]
 
-NONE = -1
-
 
 class Model(Protocol):
     """What is needed of ``flows.resident.resident``."""
@@ -100,8 +98,9 @@ def simulate(
         targets, categories = out.targets, out.categories
         if len(made) < len(kept):
             targets, categories = targets[finite], categories[finite]
-        columns = table.decode(targets, categories, gen)
+        columns, clipped = table.decode(targets, categories, gen)
         result = _sorted(table, source, rows, made, columns, gen, folds)
+    counters[f"objects.{table.collection}.clipped_columns"] += clipped
     _count(table, out.counters, len(rows.source), len(kept), len(made), result, counters)
     size = model.micro_batch
     counters[f"micro_batches.{size}"] += -(-len(rows.source) // size)

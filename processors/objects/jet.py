@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from flows.features import (
     Affine,
     Arctan,
@@ -20,7 +22,7 @@ from flows.features import (
 )
 from processors.objects.columns import JET_BRANCHES
 from processors.objects.derived import JET_DERIVED
-from processors.objects.relations import Difference, Ratio, Share
+from processors.objects.relations import Columns, Difference, Ratio, Share
 from processors.objects.table import Categorical, Condition, Derived, ObjectTable, Sampled
 from processors.objects.vocabulary import HADRON_FLAVOURS, PARTON_FLAVOURS, PILEUP_CONDITIONS
 
@@ -34,6 +36,15 @@ FRACTION = (Logit(1e-6), QuantileNormal())
 UNIT = (0.0, 1.0)
 FAILED = (-1.0,)
 """Value of a discriminant that could not be computed."""
+
+
+def fractions_exceed_one(columns: Columns, gen: Columns) -> np.ndarray:
+    """Whether charged and neutral energy fractions leave less than nothing for ``neHEF``."""
+    taken = columns["chHEF"].astype(np.float64) + columns["chEmEF"]
+    return np.asarray(taken + columns["neEmEF"] + columns["muEF"] > 1.0)
+
+
+EXCESSES = {"neHEF": fractions_exceed_one}
 
 CONDITIONS = (
     *(
@@ -94,7 +105,7 @@ COLUMNS = (
     Categorical("hfadjacentEtaStripsSize", tuple(range(6))),
     Categorical("hfcentralEtaStripSize", tuple(range(6))),
     Categorical("cleanmask", FLAG),
-    *(Derived(name) for name in JET_DERIVED),
+    *(Derived(name, excess=EXCESSES.get(name)) for name in JET_DERIVED),
 )
 
 JET = ObjectTable(

@@ -132,7 +132,6 @@ COLUMNS = (
     Categorical("triggerIdLoose", FLAG),
     Categorical("cleanmask", FLAG),
     *(Derived(name) for name in MUON_DERIVED),
-    Derived("filteredphi", alias="phi"),
 )
 
 MUON = ObjectTable(

@@ -13,6 +13,7 @@ from processors.objects.columns import round_mantissa
 __all__ = [
     "Absolute",
     "Beside",
+    "Columns",
     "Difference",
     "Excess",
     "Ratio",
@@ -35,9 +36,21 @@ class Relation(Protocol):
         """Reconstructed value of a modelled ``target`` ``(n,)``; ``reco`` holds earlier columns."""
         ...
 
+    def floored(self, target: np.ndarray, reco: Columns, gen: Columns) -> int:
+        """How many of the ``(n,)`` values a floor moves when :meth:`value` is computed."""
+        ...
+
+
+class _NoFloor:
+    """Part of a relation that holds for every number."""
+
+    def floored(self, target: np.ndarray, reco: Columns, gen: Columns) -> int:
+        """None."""
+        return 0
+
 
 @dataclass(frozen=True)
-class Absolute:
+class Absolute(_NoFloor):
     """The column itself is modelled."""
 
     def target(self, value: np.ndarray, reco: Columns, gen: Columns) -> np.ndarray:
@@ -67,9 +80,13 @@ class Ratio:
         """Target x gen."""
         return target * self._reference(gen)
 
+    def floored(self, target: np.ndarray, reco: Columns, gen: Columns) -> int:
+        """Generator quantities below the floor."""
+        return int(np.count_nonzero(gen[self.of] < np.float32(self.floor)))
+
 
 @dataclass(frozen=True)
-class Difference:
+class Difference(_NoFloor):
     """Value minus the generator quantity ``of``; with a ``period``, within half of it."""
 
     of: str
@@ -104,9 +121,13 @@ class Excess:
         """Target + over."""
         return np.maximum(target, np.float32(0)) + reco[self.over]
 
+    def floored(self, target: np.ndarray, reco: Columns, gen: Columns) -> int:
+        """Negative targets."""
+        return int(np.count_nonzero(target < 0))
+
 
 @dataclass(frozen=True)
-class Beside:
+class Beside(_NoFloor):
     """Value minus the reconstructed column ``of`` at the value's own stored precision.
 
     For a column that falls back to another one: the fallback is then an exact zero.
@@ -139,9 +160,11 @@ class Share:
     after: tuple[str, ...]
     floor: float = 2.0**-7
 
+    def _taken(self, reco: Columns) -> np.ndarray:
+        return np.asarray(sum((reco[name] for name in self.after), np.float32(0)))
+
     def _rest(self, reco: Columns) -> np.ndarray:
-        taken = sum((reco[name] for name in self.after), np.float32(0))
-        return np.maximum(np.float32(1) - taken, np.float32(0))
+        return np.maximum(np.float32(1) - self._taken(reco), np.float32(0))
 
     def target(self, value: np.ndarray, reco: Columns, gen: Columns) -> np.ndarray:
         """Value / rest within [0, 1]."""
@@ -154,9 +177,13 @@ class Share:
         """Target x rest."""
         return target * self._rest(reco)
 
+    def floored(self, target: np.ndarray, reco: Columns, gen: Columns) -> int:
+        """Objects whose earlier fractions leave less than nothing."""
+        return int(np.count_nonzero(self._taken(reco) > 1))
+
 
 @dataclass(frozen=True)
-class SignOf:
+class SignOf(_NoFloor):
     """Integer relative to the sign of a generator quantity: +1 same, -1 opposite."""
 
     of: str

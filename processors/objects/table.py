@@ -17,6 +17,7 @@ from processors.objects.relations import Absolute, Relation
 __all__ = [
     "Categorical",
     "Condition",
+    "Decoded",
     "Derived",
     "ObjectTable",
     "Sampled",
@@ -90,10 +91,15 @@ class Categorical:
 
 @dataclass(frozen=True)
 class Derived:
-    """A column computed from others by the function of its name, or an ``alias`` of another."""
+    """A column computed from others by the function of its name.
+
+    Arguments:
+        name: NanoAOD field.
+        excess: Tells which of the objects ``(n,)`` that function has to hold within its range.
+    """
 
     name: str
-    alias: str | None = None
+    excess: DerivedFunction | None = None
 
 
 class TargetRows(NamedTuple):
@@ -108,6 +114,19 @@ class TargetRows(NamedTuple):
     targets: np.ndarray
     categories: np.ndarray
     unknown: int
+
+
+class Decoded(NamedTuple):
+    """Stored columns of simulated objects.
+
+    Attributes:
+        columns: By name, ``(m,)`` each, in the types and the precision of the branches.
+        clipped: Numbers that a relation's floor, the range of an integer type or the range of a
+            derived column moved.
+    """
+
+    columns: dict[str, np.ndarray]
+    clipped: int
 
 
 @dataclass(frozen=True)
@@ -145,11 +164,6 @@ class ObjectTable:
     def categorical(self) -> tuple[Categorical, ...]:
         """Columns drawn by the categorical head, in order."""
         return tuple(column for column in self.columns if isinstance(column, Categorical))
-
-    @property
-    def derived(self) -> tuple[Derived, ...]:
-        """Columns computed from others, in order."""
-        return tuple(column for column in self.columns if isinstance(column, Derived))
 
     @property
     def modelled(self) -> tuple[str, ...]:
@@ -195,9 +209,7 @@ class ObjectTable:
             unknown += moved
         return TargetRows(targets, categories, unknown)
 
-    def decode(
-        self, targets: np.ndarray, categories: np.ndarray, gen: Columns
-    ) -> dict[str, np.ndarray]:
+    def decode(self, targets: np.ndarray, categories: np.ndarray, gen: Columns) -> Decoded:
         """Columns as stored, from modelled numbers: the inverse of ``encode``, then the derived.
 
         Every sampled column is rounded to its stored precision before anything is derived from it,
@@ -210,16 +222,25 @@ class ObjectTable:
         """
         stored = {branch.name: branch for branch in self.branches}
         columns: dict[str, np.ndarray] = {}
+        clipped = 0
         for i, column in enumerate(self.sampled):
-            value = column.relation.value(np.ascontiguousarray(targets[:, i]), columns, gen)
-            columns[column.name] = _store(value, stored[column.name])
+            target = np.ascontiguousarray(targets[:, i])
+            clipped += column.relation.floored(target, columns, gen)
+            value = column.relation.value(target, columns, gen)
+            columns[column.name], moved = _store(value, stored[column.name])
+            clipped += moved
         for i, category in enumerate(self.categorical):
             value = category.relation.value(categories[:, i], columns, gen)
-            columns[category.name] = _store(value, stored[category.name])
+            columns[category.name], moved = _store(value, stored[category.name])
+            clipped += moved
         for name, function in self.functions.items():
             value = derive({name: function}, columns, gen)[name]
-            columns[name] = _store(value, stored[name])
-        return columns
+            columns[name], moved = _store(value, stored[name])
+            clipped += moved
+        for derived in self.columns:
+            if isinstance(derived, Derived) and derived.excess is not None:
+                clipped += int(np.count_nonzero(derived.excess(columns, gen)))
+        return Decoded(columns, clipped)
 
 
 def _nearest(values: np.ndarray, allowed: tuple[int, ...]) -> tuple[np.ndarray, int]:
@@ -252,12 +273,16 @@ def _reflect(values: np.ndarray, low: float, high: float) -> np.ndarray:
     return np.where(folded < low, low + (low - folded) / 2, folded).astype(np.float32)
 
 
-def _store(values: np.ndarray, branch: Branch) -> np.ndarray:
+def _store(values: np.ndarray, branch: Branch) -> tuple[np.ndarray, int]:
+    """Values as the branch holds them; how many did not fit into an integer type."""
     if branch.dtype == "float32":
-        return round_mantissa(values, branch.mantissa_bits)
+        return round_mantissa(values, branch.mantissa_bits), 0
     if branch.dtype == "bool":
-        return values != 0
+        return values != 0, 0
+    if values.dtype == branch.dtype:
+        return values, 0
     limits = np.iinfo(branch.dtype)
     if np.issubdtype(values.dtype, np.floating):
         values = np.rint(values)
-    return np.clip(values, limits.min, limits.max).astype(branch.dtype)
+    held = np.clip(values, limits.min, limits.max)
+    return held.astype(branch.dtype), int(np.count_nonzero(held != values))

@@ -79,6 +79,7 @@ def test_objects_are_ordered_cut_and_counted() -> None:
         "below_threshold": 1,
         "out": 2,
         "clipped": 2,
+        "clipped_columns": 0,
     }
 
 
