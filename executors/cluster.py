@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -75,10 +76,11 @@ def open_client(settings: ExecutorSettings) -> Iterator[distributed.Client]:
                 "check the address, or leave out --scheduler to start one here"
             )
             raise ConfigurationError(msg) from error
-        with client:
+        with _logging_restored(), client, _silent_once_interrupted():
             yield client
         return
     with (
+        _logging_restored(),
         dask.config.set({"distributed.deploy.lost-worker-timeout": RESTART_TIMEOUT}),
         tempfile.TemporaryDirectory(prefix="flashbrew-dask-") as scratch,
         distributed.LocalCluster(
@@ -90,10 +92,34 @@ def open_client(settings: ExecutorSettings) -> Iterator[distributed.Client]:
             local_directory=scratch,
             env=settings.environment(),
             silence_logs="ERROR",
+            preload=["executors.preload"],
         ) as cluster,
         distributed.Client(cluster) as client,
+        _silent_once_interrupted(),
     ):
         yield client
+
+
+@contextmanager
+def _logging_restored() -> Iterator[None]:
+    before = logging.root.manager.disable
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
+@contextmanager
+def _silent_once_interrupted() -> Iterator[None]:
+    """Log nothing while a cluster closes: tasks cut off in the middle fill pages with tracebacks.
+
+    What becomes of their chunks is in the ledger.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        logging.disable(logging.CRITICAL)
+        raise
 
 
 def _keep(shipment: Shipment) -> Shipment:
