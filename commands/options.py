@@ -19,7 +19,10 @@ done; 2 bad arguments or output in use; 130 interrupted; 1 internal error"""
 
 
 def parse(argv: Sequence[str]) -> argparse.Namespace:
-    """Parse the command line of a run; leaves with status 2 where it is wrong."""
+    """Parse the command line of a run; leaves with status 2 where it is wrong.
+
+    Options that a configuration file may set are None or empty where they were not given.
+    """
     parser = argparse.ArgumentParser(
         prog="run_processor.py",
         description="Run a processor over NanoAOD, chunk by chunk.",
@@ -40,7 +43,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     if not options.list:
         if options.processor is None:
             parser.error("name a PROCESSOR; --list shows those that are built in")
-        if options.output is None and not options.dry_run:
+        if options.output is None and options.config is None and not options.dry_run:
             parser.error("name the directory of the results with --output")
         if options.fileset and options.inputs:
             parser.error("give INPUT or --fileset, not both")
@@ -52,9 +55,7 @@ def _add_execution(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--executor", choices=KINDS, default="futures", help="default: futures")
     group.add_argument("--workers", type=int, metavar="N", help="processes; default: one per core")
     group.add_argument("--scheduler", metavar="ADDRESS", help="Dask scheduler, tcp://HOST:PORT")
-    group.add_argument(
-        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: auto"
-    )
+    group.add_argument("--device", choices=("auto", "cpu", "cuda"), help="default: auto")
 
 
 def _add_physics(parser: argparse.ArgumentParser) -> None:
@@ -69,11 +70,13 @@ def _add_physics(parser: argparse.ArgumentParser) -> None:
         metavar="SHA256",
         help="digest that the model must have; may be repeated",
     )
-    group.add_argument("--config", metavar="CONFIG.yaml", help="configuration of the processor")
-    group.add_argument("--seed", type=int, default=1, metavar="S", help="default: 1")
     group.add_argument(
-        "--format", choices=("root", "parquet", "none"), default="root", help="default: root"
+        "--config",
+        metavar="CONFIG.yaml",
+        help="configuration of the processor, its keys in --list; options override it",
     )
+    group.add_argument("--seed", type=int, metavar="S", help="default: 1")
+    group.add_argument("--format", choices=("root", "parquet", "none"), help="default: root")
     group.add_argument(
         "--merge",
         choices=("dataset", "file", "none"),
@@ -81,7 +84,7 @@ def _add_physics(parser: argparse.ArgumentParser) -> None:
         help="join the files of the chunks; default: none",
     )
     group.add_argument(
-        "--oversample", type=int, default=1, metavar="K", help="simulations per event; default: 1"
+        "--oversample", type=int, metavar="K", help="simulations per event; default: 1"
     )
 
 

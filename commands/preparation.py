@@ -6,11 +6,9 @@ import argparse
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
+from commands.configuration import processor_options, refuse_ignored, settle
 from executors.errors import ConfigurationError, first_line
 from executors.settings import ExecutorSettings
 
@@ -20,14 +18,20 @@ if TYPE_CHECKING:
     from executors.fileset import FileEntry
     from executors.plan import Plan
 
-__all__ = ["Preparation", "build_processor", "prepare", "processor_options"]
+__all__ = ["Preparation", "build_processor", "prepare"]
 
 
 @dataclass(frozen=True)
 class Preparation:
-    """Everything a run needs; nothing has been written yet."""
+    """Everything a run needs; nothing has been written yet.
 
+    ``options`` are settled (see `commands.configuration`), ``provenance`` is what the processor
+    says of itself.
+    """
+
+    options: argparse.Namespace
     processor: ProcessorABC
+    provenance: Mapping[str, Any]
     plan: Plan
     settings: ExecutorSettings
 
@@ -44,11 +48,17 @@ def prepare(options: argparse.Namespace) -> Preparation:
     # these take seconds to import: only after the cheap checks, and under the limits above
     from executors.execution import check_travels
     from executors.loading import load_class
+    from executors.output import refuse_shared_folders
     from executors.plan import Limits, plan_fileset
     from processors import BUILTIN
+    from processors.folders import dataset_folder
 
+    options, further = settle(options)
     kind = load_class(options.processor, BUILTIN)
-    processor = build_processor(kind, processor_options(options))
+    refuse_ignored(options, kind)
+    processor = build_processor(kind, processor_options(options, further))
+    # looks at models and device: what is wrong with them is an argument that is wrong
+    provenance = getattr(processor, "provenance", dict)()
     check_travels(processor, settings)
     plan = plan_fileset(
         _entries(options, kind),
@@ -56,7 +66,8 @@ def prepare(options: argparse.Namespace) -> Preparation:
         limits=Limits(options.max_files, options.max_chunks),
         test=options.test,
     )
-    return Preparation(processor, plan, settings)
+    refuse_shared_folders(plan.datasets, dataset_folder)
+    return Preparation(options, processor, provenance, plan, settings)
 
 
 def build_processor(kind: type[Any], options: Mapping[str, Any]) -> ProcessorABC:
@@ -76,40 +87,6 @@ def build_processor(kind: type[Any], options: Mapping[str, Any]) -> ProcessorABC
         )
         raise ConfigurationError(msg) from error
     return processor
-
-
-def processor_options(options: argparse.Namespace) -> dict[str, Any]:
-    """The part of the command line that a processor sees."""
-    return {
-        "output": Path(options.output).expanduser().absolute() if options.output else None,
-        "bundles": [Path(path) for path in options.bundle],
-        "bundle_digests": list(options.bundle_digest),
-        "config": _read_config(options.config),
-        "device": options.device,
-        "seed": options.seed,
-        "format": options.format,
-        "oversample": options.oversample,
-    }
-
-
-def _read_config(path: str | None) -> dict[str, Any]:
-    """Read the YAML configuration of a processor."""
-    if path is None:
-        return {}
-    try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        msg = f"configuration {path} cannot be read: {error.strerror or error}"
-        raise ConfigurationError(msg) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        msg = f"configuration {path} is not YAML: {' '.join(str(error).split())}"
-        raise ConfigurationError(msg) from error
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        msg = f"configuration {path} must be a mapping of keys to values"
-        raise ConfigurationError(msg)
-    return content
 
 
 def _entries(options: argparse.Namespace, kind: type[Any]) -> list[FileEntry]:

@@ -38,9 +38,12 @@ def _show(directory: Path, *, redraw: bool) -> None:
     from executors.report import NAME, read_report, write_report
 
     report = read_report(directory)
+    if not directory.is_dir():
+        directory = directory.parent
     if redraw:
         report["validation"] = _redraw(report, directory.absolute())
         write_report(directory / NAME, report)
+        report = read_report(directory)
         results().print(f"drawn again: {directory / 'plots'}")
     print_summary(report, directory)
 
@@ -50,7 +53,6 @@ def _redraw(report: Mapping[str, Any], directory: Path) -> Any:
 
     Raises: ConfigurationError for a processor that is not built in: a report may not name code.
     """
-    from commands.preparation import build_processor, processor_options
     from executors.histograms import NAME, read_histograms
     from executors.loading import load_class
     from executors.report import restore_accumulator
@@ -60,8 +62,11 @@ def _redraw(report: Mapping[str, Any], directory: Path) -> Any:
     if name not in BUILTIN:
         msg = f"{directory} was made by {name!r}, which is not built in; only those are redrawn"
         raise ConfigurationError(msg)
-    options = argparse.Namespace(**report["arguments"])
-    options.output = str(directory)
-    processor: Any = build_processor(load_class(name, BUILTIN), processor_options(options))
+    kind: Any = load_class(name, BUILTIN)
+    # not as a run builds it: drawing needs no bundle, and the bundles may be gone
+    config = getattr(kind, "Config", None)
+    arguments = (
+        [] if config is None else [config.from_mapping(report["processor"]["configuration"])]
+    )
     accumulator = restore_accumulator(report, read_histograms(directory / NAME))
-    return processor.finish(accumulator, directory)
+    return kind(*arguments).finish(accumulator, directory)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import json
 import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,11 +18,14 @@ from commands.preparation import Preparation, prepare
 from executors.errors import ConfigurationError, first_line
 
 if TYPE_CHECKING:
+    from commands.account import Account
     from executors.execution import RunResult
+    from executors.report import RunDescription
 
 __all__ = ["main"]
 
 SHOWN_CHUNKS = 20  # chunks of a plan that --dry-run prints without --verbose; chosen
+UNDRAWN = "not everything was compared and drawn; `report --redraw` does it"
 
 
 def main(argv: Sequence[str]) -> int:
@@ -36,12 +40,14 @@ def main(argv: Sequence[str]) -> int:
     except ConfigurationError as error:
         complain(error, verbose=options.verbose)
         return 2
-    except KeyboardInterrupt:
-        complain("interrupted outside the processing of chunks; there is no report")
+    except KeyboardInterrupt as stopped:
+        complain("interrupted before the first chunk, or twice")
+        _account_for(stopped, options)
         return 130
     except Exception as error:
         text = f"internal error: {type(error).__name__}: {first_line(error)} (-v shows where)"
         complain(error if options.verbose else text, verbose=options.verbose)
+        _account_for(error, options)
         return 1
 
 
@@ -57,78 +63,122 @@ def _run(options: argparse.Namespace) -> int:
     from executors.output import prepare_output
 
     inputs = [item.filename for item in preparation.plan.items]
-    output = prepare_output(options.output, inputs)
+    output = prepare_output(preparation.options.output, inputs)
     with OutputLock(output):
-        return _execute(options, preparation, output)
+        return _execute(preparation, output)
 
 
-def _execute(options: argparse.Namespace, preparation: Preparation, output: Path) -> int:
+def _execute(preparation: Preparation, output: Path) -> int:
     """Carry out a plan, write what came of it, print the summary."""
+    from commands.account import Account
+    from executors.earlier import earlier_report
     from executors.execution import execute
-    from executors.output import clear_results, probe_writable, sweep
+    from executors.output import probe_writable, sweep
     from executors.progress import ConsoleProgress
-    from executors.report import NAME as REPORT
-    from executors.report import RunDescription, build_report, write_report
 
     processor, plan, settings = preparation.processor, preparation.plan, preparation.settings
-    provenance = getattr(processor, "provenance", dict)
-    description = RunDescription(
-        processor={
-            "name": options.processor,
-            "class": f"{type(processor).__module__}:{type(processor).__qualname__}",
-        },
-        arguments=vars(options),
-        output=output,
-        seed=options.seed,
-        max_failed_fraction=options.max_failed_fraction,
-        provenance=provenance(),
-    )
-    with ConsoleProgress(plan.events, len(plan.items), options.processor) as progress:
-        result = execute(
-            plan,
-            processor,
-            settings,
-            listener=progress,
-            probe=functools.partial(probe_writable, output),
-            ready=functools.partial(clear_results, output),
-        )
-    validation, problem = _finish(processor, result, output, verbose=options.verbose)
-    report = build_report(
-        description,
-        plan,
-        settings,
-        result,
-        validation=validation,
-        notes=[problem] if problem else [],
-        failed=bool(problem) and not result.interrupted,
-    )
-    write_report(output / REPORT, report)
+    verbose = preparation.options.verbose
+    description = _describe(preparation.options, output, processor, preparation.provenance)
+    with Account(description, plan, settings, earlier_report(output)) as account:
+        with ConsoleProgress(plan.events, len(plan.items), description.processor["name"]) as bar:
+            result = execute(
+                plan,
+                processor,
+                settings,
+                listener=bar,
+                probe=functools.partial(probe_writable, output),
+                ready=account.begin,
+            )
+        if result.error is not None and not account.begun:
+            raise result.error
+        report = _conclude(account, processor, result, verbose=verbose)
     sweep(output, {name for data in report["datasets"].values() for name in data["outputs"]})
     print_summary(report, output)
     if result.error is not None and not result.interrupted:
-        complain(result.error, verbose=options.verbose)
+        complain(result.error, verbose=verbose)
     status: int = report["exit"]["status"]
     return status
 
 
-def _finish(
-    processor: Any, result: RunResult, output: Path, *, verbose: bool
-) -> tuple[Mapping[str, Any] | None, str]:
-    """Write and look at the merged histograms; a failure is told, the rest of the run is kept."""
+def _describe(
+    options: argparse.Namespace, output: Path, processor: Any, provenance: Mapping[str, Any]
+) -> RunDescription:
+    """Describe a run for its report; ``processor`` is None where it was not built."""
+    from executors.report import RunDescription
+
+    kind = type(processor)
+    return RunDescription(
+        processor={
+            "name": options.processor,
+            "class": "" if processor is None else f"{kind.__module__}:{kind.__qualname__}",
+        },
+        arguments=vars(options),
+        output=output,
+        seed=options.seed if options.seed is not None else 1,
+        max_failed_fraction=options.max_failed_fraction,
+        provenance=provenance,
+    )
+
+
+def _account_for(stopped: BaseException, options: argparse.Namespace) -> None:
+    """Leave a report where what stopped a run came before its plan.
+
+    A directory with a report keeps it: what an earlier run left is still there.
+    """
+    from commands.account import Account
+    from executors.earlier import earlier_report
+    from executors.lock import OutputLock
+    from executors.output import prepare_output
+    from executors.plan import Plan
+    from executors.settings import ExecutorSettings
+
+    if options.dry_run or options.output is None:
+        return
+    try:
+        settings = ExecutorSettings(options.executor, options.workers, None, options.scheduler)
+        output = prepare_output(options.output)
+        with OutputLock(output):
+            earlier = earlier_report(output)
+            if earlier is None:
+                description = _describe(options, output, None, {})
+                nothing = Account(description, Plan.nothing(), settings, earlier)
+                nothing.__exit__(type(stopped), stopped, None)
+    except (ValueError, OSError) as error:
+        complain(f"no report was written: {first_line(error)}")
+
+
+def _conclude(
+    account: Account, processor: Any, result: RunResult, *, verbose: bool
+) -> dict[str, Any]:
+    """Write histograms, report, figures; a failure is told, the rest of the run is kept."""
+    from executors.earlier import pictures
     from executors.histograms import NAME, write_histograms
 
+    account.write(result, notes=[UNDRAWN])
+    output, before = account.description.output, {}
     finish = getattr(processor, "finish", None)
     try:
         write_histograms(output / NAME, result.accumulator)
         if finish is None or not result.accumulator:
-            return None, ""
+            return account.write(result)
         if result.interrupted:
-            return None, "interrupted: nothing was compared or drawn; `report --redraw` does it"
-        return finish(result.accumulator, output), ""
+            return account.write(result, notes=[UNDRAWN])
+        before = pictures(output)
+        return account.write(result, validation=finish(result.accumulator, output))
+    except KeyboardInterrupt as stopped:
+        drawn = _drawn_since(before, pictures(output))
+        return account.write(result, validation=drawn, notes=[UNDRAWN], stopped=stopped)
     except Exception as error:
         problem = f"comparing and drawing failed: {type(error).__name__}: {first_line(error)}"
         complain(error if verbose else problem, verbose=verbose)
-        return None, problem
+        drawn = _drawn_since(before, pictures(output))
+        return account.write(result, validation=drawn, notes=[problem], failed=True)
+
+
+def _drawn_since(before: Mapping[str, int], now: Mapping[str, int]) -> dict[str, Any] | None:
+    """Pictures of a drawing that did not end: the next run removes what is listed."""
+    plots = [name for name, changed in now.items() if before.get(name) != changed]
+    return {"plots": plots} if plots else None
 
 
 def print_summary(report: Mapping[str, Any], output: Path) -> None:
@@ -175,13 +225,23 @@ def _print_plan(preparation: Preparation, *, everything: bool) -> int:
 
 
 def _list() -> int:
-    """Describe the built-in processors."""
-    from processors import describe
+    """Describe the built-in processors with the keys of their configuration."""
+    from executors.loading import load_class
+    from processors import BUILTIN, describe
 
     console = results()
     for name, summary in describe().items():
         console.print(f"{name:12} {summary}")
+        fields = load_class(name, BUILTIN).Config.model_fields
+        for key, field in fields.items():
+            console.print(f"{'':14}{key} [{_yaml(field.default)}]: {field.description}")
+    console.print("The keys may stand in the file of --config; [default].")
     return 0
+
+
+def _yaml(value: Any) -> str:
+    """Write a default as YAML would."""
+    return json.dumps(value)
 
 
 @contextmanager

@@ -41,6 +41,12 @@ class RunResult:
     interrupted: bool = False
     error: BaseException | None = None
 
+    @classmethod
+    def stopped(cls, plan: Plan, error: BaseException) -> RunResult:
+        """Result of a run that ``error`` ended before its first chunk."""
+        ledger = Ledger(Collector(plan.items).close(error), plan.unknown)
+        return cls({}, ledger, 0.0, isinstance(error, KeyboardInterrupt), error)
+
 
 def execute(
     plan: Plan,

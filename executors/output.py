@@ -1,30 +1,35 @@
-"""Output directory of a run: prepared, proven writable, free of what an earlier run left."""
+"""Output directory of a run: prepared, proven writable, its files accounted for."""
 
 from __future__ import annotations
 
 import os
 import re
 import uuid
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 from executors.errors import ConfigurationError
 from executors.fileset import is_remote
 
 __all__ = [
-    "clear_results",
+    "output_problems",
     "prepare_output",
     "probe_writable",
+    "refuse_shared_folders",
     "relative_output",
     "sweep",
     "write_atomically",
 ]
 
-# events/<dataset>/<file uuid>_<start>-<stop>.<format>, and the temporary names it is written under
-_CHUNK_FILE = re.compile(
-    r"[.]?[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}_\d+-\d+[.](root|parquet)\b.*"
-)
-_RESULTS = ("report.json", "histograms.json")
+# what chunks write, and the temporary names it is written under, by folder:
+# events/<dataset>/<file uuid>_<start>-<stop>.<format>,
+# tables/<dataset>/<object>_<file uuid>_<start>-<stop>.npz
+_CHUNK = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}_\d+-\d+"
+_CHUNK_FILES = {
+    "events": re.compile(rf"[.]?{_CHUNK}[.](root|parquet)\b.*"),
+    "tables": re.compile(rf"[.]?\w+_{_CHUNK}[.]npz\b.*"),
+}
 
 
 def prepare_output(directory: str | Path, inputs: Collection[str] = ()) -> Path:
@@ -71,7 +76,7 @@ def probe_writable(directory: Path) -> str | None:
 
 
 def sweep(directory: Path, keep: Collection[str] = ()) -> int:
-    """Remove chunk files below ``events/`` that are not in ``keep``; return how many.
+    """Remove chunk files below ``events/``, ``tables/`` that are not in ``keep``; return how many.
 
     Only names that a run of this project writes are touched.
 
@@ -80,24 +85,63 @@ def sweep(directory: Path, keep: Collection[str] = ()) -> int:
         keep: Paths relative to it, with forward slashes.
     """
     removed = 0
-    for path in sorted((directory / "events").glob("*/*")):
-        if _CHUNK_FILE.fullmatch(path.name) and relative_output(path, directory) not in keep:
-            path.unlink()
-            removed += 1
+    for folder, pattern in _CHUNK_FILES.items():
+        for path in sorted((directory / folder).glob("*/*")):
+            if pattern.fullmatch(path.name) and relative_output(path, directory) not in keep:
+                path.unlink()
+                removed += 1
     return removed
 
 
-def clear_results(directory: Path) -> None:
-    """Remove what an earlier run wrote, so that nothing old stands beside the new run."""
-    for name in _RESULTS:
-        (directory / name).unlink(missing_ok=True)
-    for picture in (directory / "plots").rglob("*.png"):
-        picture.unlink()
-    sweep(directory)
+def refuse_shared_folders(datasets: Iterable[str], folder: Callable[[str], str]) -> None:
+    """Refuse datasets whose outputs would lie in one folder and replace each other.
+
+    Arguments:
+        datasets: Names.
+        folder: Folder of a dataset's name.
+    Raises: ConfigurationError naming the first two.
+    """
+    taken: dict[str, str] = {}
+    for name in datasets:
+        place = folder(name)
+        if taken.setdefault(place, name) != name:
+            msg = (
+                f"datasets {taken[place]!r} and {name!r} would both be written to the folder "
+                f"{place!r}; rename one of them"
+            )
+            raise ConfigurationError(msg)
+
+
+def output_problems(outputs: Iterable[str], directory: Path) -> list[str]:
+    """What is wrong with the outputs that chunks listed: each must exist, once.
+
+    Arguments:
+        outputs: Paths, absolute or relative to ``directory``; URLs are taken on trust.
+        directory: Output directory.
+    """
+    counts = Counter(relative_output(path, directory) for path in outputs)
+    twice = sorted(name for name, times in counts.items() if times > 1)
+    gone = sorted(
+        name for name in counts if not is_remote(name) and not (directory / name).is_file()
+    )
+    problems = []
+    if twice:
+        problems.append(
+            f"{len(twice)} output files were written by more than one chunk, which lost events "
+            f"(the first: {twice[0]}); give every chunk a file of its own"
+        )
+    if gone:
+        problems.append(
+            f"{len(gone)} output files are listed but not there (the first: {gone[0]}); "
+            "workers must write to the same disk as this process, and leave what they wrote"
+        )
+    return problems
 
 
 def relative_output(path: str | Path, directory: Path) -> str:
     """Path of an output relative to the output directory, where it lies in it."""
+    if is_remote(str(path)):
+        return str(path)
     place = Path(path)
     if place.is_absolute() and place.is_relative_to(directory):
         place = place.relative_to(directory)

@@ -27,6 +27,9 @@ MAX_CHUNK, MIN_CHUNK, AIM = (
 TEST_CHUNK, TEST_CHUNKS = 1_000, 2  # chosen: a test run takes seconds
 
 
+_Ranges = tuple[FileEntry, FileFacts, tuple[tuple[int, int], ...]]
+
+
 @dataclass(frozen=True)
 class Limits:
     """How much of each dataset to plan; None means all of it.
@@ -58,6 +61,13 @@ class Plan:
     fileset_hash: str
     files: dict[str, int]
     notes: tuple[str, ...] = field(default=())
+    partial: frozenset[str] = field(default=frozenset())
+    """Datasets of which some file was planned in part, or not at all though it opened."""
+
+    @classmethod
+    def nothing(cls) -> Plan:
+        """Plan of a run that ended before it had one."""
+        return cls(items=[], unknown=(), chunk_size=0, fileset_hash="", files={})
 
     @property
     def events(self) -> int:
@@ -102,16 +112,21 @@ def plan_fileset(
     entries = _first_files(entries, limits.max_files)
     readable, unknown, notes = _inspect_all(entries, inspect)
     ranges = [(entry, facts, _ranges(entry, facts)) for entry, facts in readable]
+    notes += _notes_of_steps(ranges)
     total = sum(stop - start for _, _, parts in ranges for start, stop in parts)
     chunk_size = chunk_size or automatic_chunk_size(total)
     files = dict.fromkeys(entry.dataset for entry in entries)
+    items = list(_items(ranges, chunk_size, limits.max_chunks))
+    partial = _partial(ranges, items)
+    notes += [_note_of_parts(name, parts) for name, parts in partial.items()]
     return Plan(
-        items=list(_items(ranges, chunk_size, limits.max_chunks)),
+        items=items,
         unknown=tuple(unknown),
         chunk_size=chunk_size,
         fileset_hash=_hash(ranges, unknown),
         files={name: sum(entry.dataset == name for entry in entries) for name in files},
         notes=tuple(notes),
+        partial=frozenset(partial),
     )
 
 
@@ -213,12 +228,57 @@ def _check_promises(entry: FileEntry, facts: FileFacts) -> None:
 
 
 def _ranges(entry: FileEntry, facts: FileFacts) -> tuple[tuple[int, int], ...]:
-    """Entry ranges to read: the fileset's steps, else the whole tree."""
-    return ((0, facts.num_entries),) if entry.steps is None else entry.steps
+    """Entry ranges to read: the fileset's steps that hold entries, else the whole tree.
+
+    An empty tree has one empty range: its file still holds what lies beside the events.
+    """
+    if entry.steps is None or not facts.num_entries:
+        return ((0, facts.num_entries),)
+    return tuple((start, stop) for start, stop in entry.steps if start < stop)
+
+
+def _notes_of_steps(ranges: Iterable[_Ranges]) -> list[str]:
+    """Name the files whose steps hold no entry, wholly or in places."""
+    notes = []
+    for entry, facts, parts in ranges:
+        if entry.steps is None or not facts.num_entries:
+            continue
+        empty = [list(step) for step in entry.steps if step[0] == step[1]]
+        if not parts:
+            notes.append(f"{entry.file}: its steps hold no entry, nothing of it is read")
+        elif empty:
+            notes.append(f"{entry.file}: steps without an entry are left out: {empty}")
+    return notes
+
+
+def _partial(
+    ranges: Iterable[_Ranges], items: Iterable[WorkItem]
+) -> dict[str, list[tuple[str, int, int]]]:
+    """Files of which not every entry is planned: name, planned, all entries, by dataset."""
+    planned: dict[tuple[str, bytes], int] = {}
+    for item in items:
+        key = item.dataset, item.fileuuid
+        planned[key] = planned.get(key, 0) + len(item)
+    partial: dict[str, list[tuple[str, int, int]]] = {}
+    for entry, facts, _ in ranges:
+        entries = planned.get((entry.dataset, facts.uuid.bytes))
+        if entries != facts.num_entries:
+            row = (entry.file, entries or 0, facts.num_entries)
+            partial.setdefault(entry.dataset, []).append(row)
+    return partial
+
+
+def _note_of_parts(dataset: str, parts: Sequence[tuple[str, int, int]]) -> str:
+    file, planned, entries = parts[0]
+    more = f" and {len(parts) - 1} more files" if len(parts) > 1 else ""
+    return (
+        f"dataset {dataset!r} is read in part: {planned:,} of {entries:,} entries of {file}{more}. "
+        "Sums of weights in Runs count whole files; normalise by sum_genweight.read of the report"
+    )
 
 
 def _items(
-    ranges: Iterable[tuple[FileEntry, FileFacts, tuple[tuple[int, int], ...]]],
+    ranges: Iterable[_Ranges],
     chunk_size: int,
     max_chunks: int | None,
 ) -> Iterator[WorkItem]:
@@ -242,7 +302,7 @@ def _items(
 
 
 def _hash(
-    ranges: Iterable[tuple[FileEntry, FileFacts, tuple[tuple[int, int], ...]]],
+    ranges: Iterable[_Ranges],
     unknown: Iterable[UnknownFile],
 ) -> str:
     """Digest of what a fileset holds, whatever its files are called."""

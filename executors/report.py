@@ -16,7 +16,8 @@ from typing import Any
 from executors.errors import ConfigurationError, first_line
 from executors.execution import RunResult
 from executors.ledger import ChunkRecord, Ledger
-from executors.output import relative_output, write_atomically
+from executors.notes import notes_of
+from executors.output import output_problems, relative_output, write_atomically
 from executors.plan import Plan
 from executors.settings import ExecutorSettings
 
@@ -99,7 +100,8 @@ def build_report(
     Arguments:
         validation: Distances and whatever else the processor found in the merged result.
         notes: Sentences for the reader.
-        failed: Whether something went wrong after the last chunk (exit status 1).
+        failed: Whether something went wrong after the last chunk (exit status 1). An output that
+            is not there, or was written twice, counts as that.
     """
     provenance = description.provenance
     datasets = {
@@ -107,14 +109,18 @@ def build_report(
             result.ledger.of(name),
             result.accumulator.get(name, {}),
             files=plan.files[name],
+            whole=name not in plan.partial,
             output=description.output,
         )
         for name in plan.datasets
     }
+    listed = [path for data in result.accumulator.values() for path in data["outputs"]]
+    problems = output_problems(listed, description.output)
+    broken = (failed or bool(problems)) and not result.interrupted
     report = {
         "schema": VERSION,
         "exit": {
-            "status": 1 if failed else exit_status(result, description.max_failed_fraction),
+            "status": 1 if broken else exit_status(result, description.max_failed_fraction),
             "interrupted": result.interrupted,
             "error": f"{type(result.error).__name__}: {first_line(result.error)}"
             if result.error is not None
@@ -146,7 +152,13 @@ def build_report(
         },
         "datasets": datasets,
         "validation": validation,
-        "notes": [*plan.notes, *provenance.get("notes", []), *notes],
+        "notes": [
+            *problems,
+            *plan.notes,
+            *provenance.get("notes", []),
+            *notes_of(datasets, validation or {}),
+            *notes,
+        ],
     }
     cleaned: dict[str, Any] = _plain(report)
     return cleaned
@@ -154,7 +166,7 @@ def build_report(
 
 def write_report(path: Path, report: Mapping[str, Any]) -> None:
     """Write a report as strict JSON, completely or not at all."""
-    write_atomically(path, json.dumps(report, indent=1, allow_nan=False) + "\n")
+    write_atomically(path, json.dumps(_plain(report), indent=1, allow_nan=False) + "\n")
 
 
 def read_report(directory: Path) -> dict[str, Any]:
@@ -210,7 +222,7 @@ def versions() -> dict[str, str | None]:
 
 
 def _dataset(
-    ledger: Ledger, content: Mapping[str, Any], *, files: int, output: Path
+    ledger: Ledger, content: Mapping[str, Any], *, files: int, whole: bool, output: Path
 ) -> dict[str, Any]:
     """Section of one dataset."""
     tally = ledger.tally()
@@ -231,8 +243,7 @@ def _dataset(
             else sum(events or 0 for events in unknown_events),
         },
         "sum_genweight": {name.rpartition(".")[2]: counters.get(name) for name in _WEIGHTS},
-        "normalisation_complete": not ledger.unknown
-        and not any(record.start == 0 for record in ledger.failed),
+        "normalisation_complete": whole and not ledger.unknown and not ledger.failed,
         "chunks": {
             "planned": tally.chunks_planned,
             "done": tally.chunks_done,

@@ -37,6 +37,25 @@ def test_a_built_in_processor_draws_again(flashbrew, finished, processors, monke
     assert again["validation"]["distances"][0]["entries"] == 750
 
 
+def test_drawing_again_needs_no_bundle_and_no_directory(
+    flashbrew, processors, sample, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("processors.BUILTIN", {"bundled": f"{processors}:Bundled"})
+    monkeypatch.chdir(tmp_path)
+    bundle, picture = tmp_path / "bundle", tmp_path / "out" / "plots" / "one.png"
+    bundle.touch()
+    run = ("bundled", "--executor", "iterative", "--bundle", "bundle", "--output", "out")
+    assert flashbrew(*run, sample[0])[0] == 0
+    bundle.unlink()
+    monkeypatch.chdir("/")
+    for place in (tmp_path / "out", tmp_path / "out" / "report.json"):
+        picture.unlink()
+        status, out, err = flashbrew("report", place, "--redraw")
+        assert status == 0, err
+        assert f"drawn again: {tmp_path / 'out' / 'plots'}" in out
+        assert picture.read_text() == "red"
+
+
 def test_a_report_may_not_name_code(flashbrew, finished):
     status, _, err = flashbrew("report", finished, "--redraw")
     assert status == 2

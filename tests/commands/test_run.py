@@ -281,11 +281,240 @@ def test_an_interrupt_is_reported(flashbrew, processors, sample, output, tmp_pat
     assert "interrupted; report.json" in out
 
 
-def test_ctrl_c_on_a_pool_of_processes(repository, processors, sample, output, tmp_path):
+def test_an_interrupt_while_drawing_keeps_the_report(
+    flashbrew, processors, sample, output, tmp_path
+):
+    config = tmp_path / "config.yaml"
+    config.write_text("after_drawing: interrupt\n")
+    arguments = (f"{processors}:Drawing", *LOCAL, sample[0], "--output", output)
+    status, out, err = flashbrew(*arguments, "--config", config)
+    assert status == 130
+    assert "interrupted; report.json" in out
+    assert "Traceback" not in err
+    report = read(output)
+    assert report["exit"]["status"] == 130
+    assert report["datasets"]["input"]["chunks"]["done"] == 1
+    assert report["validation"]["plots"] == ["plots/theirs.png"]
+    assert "report --redraw" in report["notes"][-1]
+
+
+def test_an_interrupt_while_planning_is_reported(
+    flashbrew, processors, sample, output, monkeypatch
+):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    arguments = (f"{processors}:Counting", *LOCAL, sample[0], "--output", output)
+    with monkeypatch.context() as patched:
+        patched.setattr("executors.plan.inspect_file", interrupt)
+        patched.setattr("executors.plan.plan_fileset", interrupt)
+        assert flashbrew(*arguments)[0] == 130
+    report = read(output)
+    assert report["exit"]["interrupted"]
+    assert report["exit"]["status"] == 130
+    assert flashbrew(*arguments)[0] == 0
+    before = (output / "report.json").read_bytes()
+    monkeypatch.setattr("executors.plan.plan_fileset", interrupt)
+    assert flashbrew(*arguments)[0] == 130
+    assert (output / "report.json").read_bytes() == before  # the results it tells of are there
+
+
+@pytest.mark.parametrize("where", ["executors.plan.plan_fileset", "executors.execution._runner"])
+def test_an_internal_error_is_reported(flashbrew, processors, sample, output, where, monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError("out of luck")  # noqa: EM101
+
+    monkeypatch.setattr(where, fail)
+    status, _, err = flashbrew(f"{processors}:Counting", *LOCAL, sample[0], "--output", output)
+    assert status == 1
+    assert "out of luck" in err
+    assert read(output)["exit"] == {
+        "status": 1,
+        "interrupted": False,
+        "error": "RuntimeError: out of luck",
+        "max_failed_fraction": 1.0,
+        "failed_fraction": 0.0 if "plan" in where else 1.0,
+    }
+
+
+def test_a_killed_run_has_a_report(repository, processors, sample, output, tmp_path):
+    config = tmp_path / "config.yaml"
+    config.write_text("fail_at: 120\naction: die\n")
+    command = [sys.executable, "run_processor.py", f"{processors}:Counting", str(sample[0])]
+    command += [*LOCAL, "--chunksize", "100", "--config", str(config), "--output", str(output)]
+    done = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGKILL
+    report = read(output)
+    assert report["exit"]["status"] == 130
+    assert "the run was killed" in report["notes"][-1]
+
+
+def test_pictures_of_the_user_stay(flashbrew, processors, sample, output):
+    arguments = (*LOCAL, sample[0], "--output", output)
+    assert flashbrew(f"{processors}:Drawing", *arguments)[0] == 0
+    theirs, mine = output / "plots" / "theirs.png", output / "plots" / "deep" / "mine.png"
+    mine.parent.mkdir()
+    mine.write_bytes(b"mine")
+    assert theirs.exists()
+    assert flashbrew(f"{processors}:Counting", *arguments)[0] == 0
+    assert mine.read_bytes() == b"mine"
+    assert not theirs.exists()
+
+
+def test_results_of_somebody_else_are_left_alone(flashbrew, processors, sample, output):
+    output.mkdir()
+    (output / "report.json").write_text('{"year": 2018}')
+    arguments = (f"{processors}:Counting", *LOCAL, sample[0], "--output", output)
+    status, _, err = flashbrew(*arguments)
+    assert status == 2
+    assert "is not the output of a run" in err
+    assert err.count("\n") == 1
+    assert (output / "report.json").read_text() == '{"year": 2018}'
+    assert [path.name for path in output.iterdir()] == ["report.json"]
+
+
+def test_outputs_that_replace_each_other_are_an_error(flashbrew, processors, sample, output):
+    arguments = (*LOCAL, *sample, "--output", output)
+    status, out, _ = flashbrew(f"{processors}:Overwriting", *arguments)
+    assert status == 1
+    assert "written by more than one chunk" in out
+    assert read(output)["exit"]["status"] == 1
+
+
+def test_datasets_in_one_folder_are_refused(
+    flashbrew, processors, sample, output, tmp_path, monkeypatch
+):
+    fileset = tmp_path / "fileset.json"
+    fileset.write_text(json.dumps({"a=b": [str(sample[0])], "a_b": [str(sample[0])]}))
+    arguments = (f"{processors}:Counting", *LOCAL, "--fileset", fileset, "--output", output)
+    assert flashbrew(*arguments)[0] == 0
+    monkeypatch.setattr("processors.folders.dataset_folder", lambda name: name.replace("=", "_"))
+    status, _, err = flashbrew(*arguments)
+    assert status == 2
+    assert "'a=b' and 'a_b' would both be written" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--seed", "-5"], "seed: Input should be greater than or equal to 0"),
+        (["--seed", 2**63], "seed: Input should be less than"),
+        (["--oversample", "0"], "oversample: Input should be greater than or equal to 1"),
+    ],
+)
+def test_numbers_out_of_range(flashbrew, processors, sample, output, arguments, message):
+    run = (f"{processors}:Counting", sample[0], "--output", output, *LOCAL)
+    status, _, err = flashbrew(*run, *arguments)
+    assert status == 2
+    assert message in err
+    assert not output.exists()
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        ("--seed", "2"),
+        ("--oversample", "5"),
+        ("--format", "parquet"),
+        ("--device", "cpu"),
+        ("--bundle", "/absent"),
+        ("--bundle-digest", "0" * 64),
+        ("--config", "empty.yaml"),
+    ],
+)
+def test_options_that_a_processor_would_never_see_are_refused(
+    flashbrew, processors, sample, output, option, tmp_path
+):
+    (tmp_path / "empty.yaml").touch()
+    value = str(tmp_path / option[1]) if option[0] == "--config" else option[1]
+    run = (sample[0], "--output", output, *LOCAL, option[0], value)
+    status, _, err = flashbrew(f"{processors}:Physicist", *run)
+    assert status == 2
+    assert f"Physicist has no class method from_options(options) that would take {option[0]}" in err
+    status, _, err = flashbrew("extraction", *run)
+    if option[0] in ("--seed", "--config"):
+        assert "no use for" not in err
+    else:
+        assert status == 2
+        assert f"extraction has no use for {option[0]}" in err
+
+
+def test_options_at_their_default_may_be_given(flashbrew, processors, sample, output):
+    run = (f"{processors}:Physicist", sample[0], "--output", output, *LOCAL)
+    defaults = ("--seed", 1, "--format", "root", "--oversample", 1, "--device", "auto")
+    assert flashbrew(*run, *defaults)[0] in (0, 4)
+    assert read(output)["seed"] == 1
+
+
+def test_a_device_that_is_not_there_is_a_bad_argument(flashbrew, processors, sample, output):
+    status, _, err = flashbrew(f"{processors}:Elsewhere", sample[0], "--output", output, *LOCAL)
+    assert status == 2
+    assert "device 'cuda' is not available here" in err
+    assert not output.exists()
+
+
+def test_the_file_of_a_configuration_may_set_everything(
+    flashbrew, processors, sample, output, tmp_path
+):
+    config = tmp_path / "config.yaml"
+    config.write_text(f"seed: 7\nformat: none\nfail_at: 5\noutput: {output}\n")
+    run = (f"{processors}:Counting", *LOCAL, "--chunksize", 100, sample[0], "--config", config)
+    assert flashbrew(*run)[0] == 3
+    report = read(output)
+    assert report["seed"] == 7
+    assert report["arguments"]["format"] == "none"
+    assert not (output / "events").exists()
+    other = tmp_path / "other"
+    assert flashbrew(*run, "--seed", 1, "--format", "root", "--output", other)[0] == 3
+    report = read(other)
+    assert report["seed"] == 1
+    assert len(list((other / "events").glob("*/*"))) == 2
+    config.write_text("fail_at: 5\n")
+    status, _, err = flashbrew(*run)
+    assert status == 2
+    assert "--output" in err
+
+
+def test_the_projects_own_yaml_is_read_back(flashbrew, sample, tmp_path):
+    from processors.extraction import ExtractionConfig
+
+    config = tmp_path / "config.yaml"
+    config.write_text(ExtractionConfig(seed=3, block_events=11).to_yaml())
+    run = ("extraction", sample[0], "--dry-run", "--config", config)
+    assert flashbrew(*run)[0] == 0
+    config.write_text(config.read_text() + "colour: red\n")
+    status, _, err = flashbrew(*run)
+    assert status == 2
+    assert "colour" in err
+
+
+def test_paths_in_a_report_are_absolute(flashbrew, processors, sample, tmp_path, monkeypatch):
+    monkeypatch.chdir(sample[0].parent)
+    config, fileset, output = (tmp_path / name for name in ("c.yaml", "f.json", "out"))
+    config.touch()
+    fileset.write_text(json.dumps({"mc": [sample[0].name]}))
+    relative = (os.path.relpath(path) for path in (config, output))
+    run = (f"{processors}:Counting", *LOCAL, "--bundle", "b", "--config", *relative)
+    run = (*run[:-1], "--output", run[-1])
+    assert flashbrew(*run, sample[0].name)[0] == 0
+    arguments = read(output)["arguments"]
+    assert arguments["inputs"] == [str(sample[0])]
+    assert arguments["bundle"] == [str(sample[0].parent / "b")]
+    paths = [os.path.normpath(arguments[name]) for name in ("config", "output")]
+    assert paths == [str(config), str(output)]
+    assert all(os.path.isabs(arguments[name]) for name in ("config", "output"))
+    assert flashbrew(*run, "--fileset", os.path.relpath(fileset))[0] == 0
+    assert os.path.isabs(read(output)["arguments"]["fileset"])
+
+
+@pytest.mark.xdist_group("dask")
+@pytest.mark.parametrize("executor", ["futures", "dask"])
+def test_ctrl_c_on_a_pool_of_processes(repository, processors, sample, output, tmp_path, executor):
     config = tmp_path / "config.yaml"
     config.write_text("fail_at: 120\naction: sleep\n")
     command = [sys.executable, "run_processor.py", f"{processors}:Counting", str(sample[0])]
     command += ["--workers", "1", "--chunksize", "100", "--config", str(config)]
+    command += ["--executor", executor]
     started = subprocess.Popen(
         [*command, "--output", str(output)],
         cwd=repository,
@@ -302,9 +531,10 @@ def test_ctrl_c_on_a_pool_of_processes(repository, processors, sample, output, t
         time.sleep(0.1)
     time.sleep(0.5)
     os.killpg(started.pid, signal.SIGINT)  # as a terminal does: client and workers
-    out, err = started.communicate(timeout=30)
+    out, err = started.communicate(timeout=60)
     assert started.returncode == 130, err
-    assert "Traceback" not in err
+    for word in ("Traceback", "distributed", "CommClosedError"):
+        assert word not in err
     assert "interrupted" in out
     assert read(output)["datasets"]["input"]["chunks"]["done"] == 1
     assert not (output / ".flashbrew.lock").exists()
@@ -316,6 +546,8 @@ def test_list_describes_what_is_built_in(flashbrew):
     status, out, _ = flashbrew("--list")
     assert status == 0
     assert all(name in out for name in BUILTIN)
+    assert "block_events [25000]: events" in out
+    assert "histograms [true]: fill the validation histograms" in out
 
 
 def test_help_is_quick(repository):

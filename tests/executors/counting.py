@@ -96,6 +96,69 @@ class Broken(Counting):
         return 1 / 0
 
 
+class Drawing(Counting):
+    """Draws a picture, then does what it is told."""
+
+    @classmethod
+    def from_options(cls, options):
+        action = options["config"].pop("after_drawing", None)
+        made = super().from_options(options)
+        made.after_drawing = action
+        return made
+
+    def finish(self, accumulator, output_dir):
+        (output_dir / "plots").mkdir(exist_ok=True)
+        (output_dir / "plots" / "theirs.png").touch()
+        if self.after_drawing == "interrupt":
+            raise KeyboardInterrupt
+        return {"plots": ["plots/theirs.png"]}
+
+
+class Bundled(Comparing):
+    """Reads its bundles when it is built from options, and draws."""
+
+    class Config:
+        @staticmethod
+        def from_mapping(values):
+            return dict(values)
+
+    def __init__(self, config=None, **others):
+        super().__init__(**others)
+        self.config = config
+
+    @classmethod
+    def from_options(cls, options):
+        for path in options["bundles"]:
+            Path(path).read_bytes()
+        return cls({"colour": "red"}, output=str(options["output"]))
+
+    def provenance(self):
+        return {"configuration": self.config}
+
+    def finish(self, accumulator, output_dir):
+        (output_dir / "plots").mkdir(exist_ok=True)
+        (output_dir / "plots" / "one.png").write_text(self.config["colour"])
+        found = super().finish(accumulator, output_dir)
+        found["distances"][0]["ks"] = float("nan")
+        return found
+
+
+class Elsewhere(Counting):
+    """Has models that fit no device of this machine."""
+
+    def provenance(self):
+        raise ValueError("device 'cuda' is not available here")  # noqa: EM101
+
+
+class Overwriting(Counting):
+    """Gives every chunk the same output."""
+
+    def write(self, chunk):
+        path = Path(self.output) / "one.root"
+        path.write_bytes(b"x")
+        return [str(path)]
+
+
 class Careless(Counting):
     """Returns something that executors do not understand."""
 

@@ -9,9 +9,10 @@ import pytest
 from executors import output
 from executors.errors import ConfigurationError
 from executors.output import (
-    clear_results,
+    output_problems,
     prepare_output,
     probe_writable,
+    refuse_shared_folders,
     relative_output,
     sweep,
     write_atomically,
@@ -75,12 +76,29 @@ def test_only_chunk_files_are_swept(tmp_path):
     assert sorted(path.name for path in folder.iterdir()) == sorted([chunks[0], *others])
 
 
-def test_results_of_an_earlier_run_are_cleared(tmp_path):
-    (tmp_path / "plots").mkdir()
-    for name in ("report.json", "histograms.json", "plots/pt.png", "plots/mine.pdf", "mine.txt"):
-        (tmp_path / name).touch()
-    clear_results(tmp_path)
-    assert sorted(p.name for p in tmp_path.rglob("*.*")) == ["mine.pdf", "mine.txt"]
+def test_tables_of_an_earlier_run_are_swept(tmp_path):
+    folder = tmp_path / "tables" / "mc"
+    folder.mkdir(parents=True)
+    tables = [f"jet_{UUID}_0-100.npz", f"jet_{UUID}_100-200.npz", f".jet_{UUID}_0-9.npz.ab1"]
+    for name in [*tables, "mine.npz"]:
+        (folder / name).touch()
+    assert sweep(tmp_path, keep={f"tables/mc/{tables[0]}"}) == 2
+    assert sorted(path.name for path in folder.iterdir()) == sorted([tables[0], "mine.npz"])
+
+
+def test_datasets_that_share_a_folder_are_refused():
+    with pytest.raises(ConfigurationError, match="'a=b' and 'a_b' would both be written to"):
+        refuse_shared_folders(["x", "a=b", "a_b"], lambda name: name.replace("=", "_"))
+    refuse_shared_folders(["x", "a=b", "a_b"], str)
+
+
+def test_outputs_must_exist_and_be_unique(tmp_path):
+    (tmp_path / "a").touch()
+    assert output_problems(["a", "root://host//b"], tmp_path) == []
+    (twice,) = output_problems(["a", str(tmp_path / "a")], tmp_path)
+    assert "written by more than one chunk" in twice
+    (gone,) = output_problems(["a", "b"], tmp_path)
+    assert "listed but not there (the first: b)" in gone
 
 
 def test_outputs_are_relative_where_they_can_be(tmp_path):

@@ -62,6 +62,34 @@ def test_steps_are_honoured(gaps, size):
     assert covered == [n for start, end in steps for n in range(start, end)]
 
 
+@pytest.mark.parametrize(
+    ("steps", "limits", "chunks", "words"),
+    [
+        (None, None, 2, None),
+        (((0, 60), (60, 100)), None, 2, None),
+        (((10, 100),), None, 2, "90 of 100 entries of 0"),
+        (None, Limits(max_chunks=1), 1, "50 of 100 entries of 0"),
+        (((0, 0), (0, 100)), None, 2, "steps without an entry are left out: [[0, 0]]"),
+        ((), None, 0, "0: its steps hold no entry, nothing of it is read"),
+    ],
+)
+def test_what_is_read_in_part_is_told(steps, limits, chunks, words):
+    entry = FileEntry("mc", "0", steps=steps)
+    plan = plan_fileset([entry], chunk_size=60 if steps else 50, limits=limits or Limits(),
+                        inspect=facts_of([100]))  # fmt: skip
+    assert len(plan.items) == chunks
+    assert [item.entrystart for item in plan.items].count(0) <= 1
+    assert plan.partial == ({"mc"} if plan.events < 100 else set())
+    assert any(words in note for note in plan.notes) if words else not plan.notes
+
+
+def test_an_empty_file_keeps_its_one_empty_chunk():
+    for steps in (None, (), ((0, 0),)):
+        plan = plan_fileset([FileEntry("mc", "0", steps=steps)], inspect=facts_of([0]))
+        assert [(item.entrystart, item.entrystop) for item in plan.items] == [(0, 0)]
+        assert not plan.partial
+
+
 def test_limits_count_per_dataset():
     files = [FileEntry(name, str(n)) for n, name in enumerate(["a", "a", "b", "b"])]
     look = facts_of([250] * 4)

@@ -151,7 +151,8 @@ def test_the_numbers_are_those_of_the_run(run):
     assert gone["files"] == {"planned": 1, "unknown": 1}
     assert report["exit"]["status"] == 3
     assert report["exit"]["failed_fraction"] == pytest.approx(3 / 7)
-    assert report["notes"] == ["a word"]
+    assert report["notes"][0] == "a word"
+    assert [note.partition(":")[0] for note in report["notes"][1:]] == ["mixed", "gone"]
 
 
 def result_of(done, failed, unknown=0, **others):
@@ -180,6 +181,36 @@ def result_of(done, failed, unknown=0, **others):
 )
 def test_exit_statuses(result, fraction, status):
     assert exit_status(result, fraction) == status
+
+
+@pytest.mark.parametrize(
+    ("fail_at", "steps", "complete"),
+    [(None, None, True), (240, None, False), (5, None, False), (None, ((0, 100),), False)],
+)
+def test_the_normalisation_is_complete_only_where_all_was_done(
+    fail_at, steps, complete, sample, counting, tmp_path
+):
+    plan = plan_fileset([FileEntry("mc", str(sample[0]), steps=steps)], chunk_size=100)
+    result = execute(plan, counting(fail_at=fail_at), ITERATIVE)
+    description = RunDescription({"name": "c", "class": "c:C"}, {}, tmp_path, 1)
+    report = build_report(description, plan, ITERATIVE, result)
+    assert report["datasets"]["mc"]["normalisation_complete"] is complete
+    assert any("sum_genweight.read" in note for note in report["notes"]) is not complete
+
+
+@pytest.mark.parametrize("harm", ["gone", "twice"])
+def test_an_output_that_is_gone_or_written_twice_is_an_error(harm, sample, counting, tmp_path):
+    plan = plan_fileset([FileEntry("mc", str(sample[0]))], chunk_size=100)
+    result = execute(plan, counting(output=tmp_path), ITERATIVE)
+    outputs = result.accumulator["mc"]["outputs"]
+    if harm == "gone":
+        (tmp_path / outputs[1]).unlink()
+    else:
+        outputs[1] = outputs[0]
+    description = RunDescription({"name": "c", "class": "c:C"}, {}, tmp_path, 1)
+    report = build_report(description, plan, ITERATIVE, result)
+    assert report["exit"]["status"] == 1
+    assert "1 output files" in report["notes"][0]
 
 
 def test_histograms_come_back_as_they_were(run):

@@ -1,0 +1,64 @@
+"""Sentences of a report for what a reader must know of its numbers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+__all__ = ["COUNTED", "notes_of"]
+
+COUNTED: dict[str, str] = {
+    r"events\.weight_missing": "{n:,} events have no generator weight and count with weight 1",
+    r"events\.lumi_missing": "{n:,} events have no luminosity block; 0 was taken",
+    r"events\.repeated": "{n:,} events occur more than once; copies share their noise, so they are "
+    "not independent",
+    r"events\.digested_identity": "{n:,} events have no number; a digest of their content was "
+    "taken",
+    r"events\.pileup_drawn": "{n:,} events have no pile-up columns; they were drawn",
+    r"(.*)\.nonfinite_conditions": "{n:,} rows of {0} had conditions that are no numbers; they "
+    "were not simulated",
+    r"(.*clip.*)": "{n:,} values were clipped to what their column can hold ({0})",
+}
+"""Counter of a dataset (pattern of the whole name) to what it means where it is not zero."""
+
+
+def notes_of(
+    datasets: Mapping[str, Mapping[str, Any]], validation: Mapping[str, Any]
+) -> Iterator[str]:
+    """Notes for every dataset section of a report, in order.
+
+    Arguments:
+        datasets: Sections of the report.
+        validation: Its section ``validation``; ``repeated_events`` counts, by dataset, events that
+            occur more than once, None where nobody looked.
+    """
+    several = validation.get("repeated_events")
+    several = several if isinstance(several, Mapping) else {}
+    for name, data in datasets.items():
+        counters = dict(data["counters"])
+        if name in several and several[name] is None:
+            yield f"{name}: nobody looked for events that occur more than once"
+        elif name in several:
+            # the validation looks across chunks, a chunk's own counter inside it alone
+            counters["events.repeated"] = several[name]
+        for sentence in _counted(counters):
+            yield f"{name}: {sentence}"
+        yield from _normalisation(name, data)
+
+
+def _counted(counters: Mapping[str, Any]) -> Iterator[str]:
+    for pattern, sentence in COUNTED.items():
+        for counter, value in counters.items():
+            found = re.fullmatch(pattern, counter)
+            if found and value:
+                yield sentence.format(*found.groups(), n=value)
+
+
+def _normalisation(name: str, data: Mapping[str, Any]) -> Iterator[str]:
+    """Tell of sums of weights that failures spoil; the plan tells of files read in part."""
+    if data["chunks"]["failed"] or data["files"]["unknown"]:
+        yield (
+            f"{name}: the normalisation is incomplete, chunks or files are missing; normalise by "
+            "sum_genweight.read of the report, not by Runs"
+        )
