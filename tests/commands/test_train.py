@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from commands.train import main
+from commands.train import _beside, main
 from flows.bundle import Bundle
 from processors.flashsim import FlashSim
 
@@ -58,20 +58,57 @@ def test_fine_tuning_names_its_start(trained, fileset, tmp_path):
     assert Bundle.load(output).card.provenance["start_from"] == Bundle.load(trained).digest
 
 
+def run(arguments):
+    try:
+        return main(arguments)
+    except SystemExit as left:  # argparse
+        return left.code
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["flashsim.tau"], "choose from flashsim.muon, flashsim.jet"),
         (["flashsim.jet", "--note", "generator"], "KEY=VALUE"),
         (["flashsim.jet", "--from", "nowhere"], "nowhere"),
+        (["flashsim.jet", "--epochs", "0"], "--epochs must be at least 1, found 0"),
+        (["flashsim.jet", "--threads", "-1"], "--threads must be at least 1, found -1"),
+        (["flashsim.jet", "--seed", "-1"], "--seed must be at least 0"),
     ],
 )
 def test_bad_arguments_end_with_one_sentence(arguments, message, fileset, tmp_path, capsys):
     output = ["--output", str(tmp_path / "bundle"), "--fileset", str(fileset), *SHORT]
-    assert main([*arguments, *output]) == 2
+    assert run([arguments[0], *output, *arguments[1:]]) == 2
     error = capsys.readouterr().err
     assert message in error
     assert "Traceback" not in error
+
+
+@pytest.mark.parametrize("kind", ["file", "content", "zip"])
+def test_a_target_that_cannot_take_the_bundle_costs_no_training(kind, fileset, tmp_path, capsys):
+    target = tmp_path / ("bundle.zip" if kind == "zip" else "bundle")
+    if kind == "file":
+        target.touch()
+    else:
+        target.mkdir()
+        (target / "thesis.tex").touch()
+    assert main(["flashsim.jet", "--fileset", str(fileset), "--output", str(target), *SHORT]) == 2
+    assert f"--output {target} is a" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == [target.name]  # nothing was extracted
+
+
+def test_too_few_held_out_objects_are_refused(tmp_path, capsys):
+    files = {str(FlashSim.default_inputs()[0]): {"object_path": "Events", "steps": [[0, 50]]}}
+    fileset = tmp_path / "few.json"
+    fileset.write_text(json.dumps({"ttbar": {"files": files}}))
+    output = str(tmp_path / "bundle")
+    assert main(["flashsim.jet", "--fileset", str(fileset), "--output", output, *SHORT]) == 2
+    assert "at least 50 are needed; train on more events" in capsys.readouterr().err
+
+
+def test_versions_of_a_bundle_share_no_work(tmp_path):
+    names = {_beside(tmp_path / f"jet_v1.{n}", ".training").name for n in range(2)}
+    assert names == {"jet_v1.0.training", "jet_v1.1.training"}
 
 
 def test_collision_data_are_refused(real_data, tmp_path, capsys):
