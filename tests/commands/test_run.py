@@ -508,12 +508,15 @@ def test_paths_in_a_report_are_absolute(flashbrew, processors, sample, tmp_path,
 
 
 @pytest.mark.xdist_group("dask")
-@pytest.mark.parametrize("executor", ["futures", "dask"])
-def test_ctrl_c_on_a_pool_of_processes(repository, processors, sample, output, tmp_path, executor):
+@pytest.mark.parametrize(("executor", "workers"), [("futures", 1), ("dask", 2)])
+def test_ctrl_c_on_a_pool_of_processes(
+    repository, processors, sample, output, tmp_path, executor, workers
+):
+    # of two Dask workers one is idle: that one prints a traceback unless it is told not to
     config = tmp_path / "config.yaml"
     config.write_text("fail_at: 120\naction: sleep\n")
     command = [sys.executable, "run_processor.py", f"{processors}:Counting", str(sample[0])]
-    command += ["--workers", "1", "--chunksize", "100", "--config", str(config)]
+    command += ["--workers", str(workers), "--chunksize", "100", "--config", str(config)]
     command += ["--executor", executor]
     started = subprocess.Popen(
         [*command, "--output", str(output)],
@@ -536,7 +539,7 @@ def test_ctrl_c_on_a_pool_of_processes(repository, processors, sample, output, t
     for word in ("Traceback", "distributed", "CommClosedError"):
         assert word not in err
     assert "interrupted" in out
-    assert read(output)["datasets"]["input"]["chunks"]["done"] == 1
+    assert read(output)["datasets"]["input"]["chunks"]["done"] in range(1, workers + 1)
     assert not (output / ".flashbrew.lock").exists()
 
 
