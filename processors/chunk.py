@@ -33,7 +33,7 @@ from processors.objects.table import ObjectTable
 from processors.objects.vocabulary import PILEUP_FIELDS
 from processors.output import collections, event_content
 from processors.recorded import read_recorded
-from processors.sidetrees import side_trees, sum_of_weights
+from processors.sidetrees import carries_side_trees, side_trees, sum_of_weights
 from processors.simulation import Simulated, simulate
 from processors.validation import Validation
 from processors.writer import EventWriter, event_writer
@@ -45,7 +45,10 @@ COUNTERS = (
     "events.written",
     "events.pileup_drawn",
     "events.digested_identity",
-    "events.repeated",
+    "events.run_missing",
+    "events.lumi_missing",
+    "events.weight_missing",
+    "events.repeated_in_chunk",
     "sum_genweight.read",
     "sum_genweight.written",
     "seconds.read",
@@ -53,6 +56,12 @@ COUNTERS = (
     "seconds.infer",
     "seconds.write",
 )
+FILLED = {
+    "events.run_missing": "run",
+    "events.lumi_missing": "luminosityBlock",
+    "events.weight_missing": "genWeight",
+}
+"""Counters of events for which a branch was absent and a constant was taken."""
 
 
 class Chunk:
@@ -132,6 +141,9 @@ class Chunk:
         self.counters["events.read"] += events
         self.counters["events.pileup_drawn"] += 0 if stored else events
         self.counters["events.digested_identity"] += events if ids.digested else 0
+        fields = set(block.events.fields)
+        for counter, branch in FILLED.items():
+            self.counters[counter] += 0 if branch in fields else events
         self.counters["sum_genweight.read"] += float(weights.sum())
         return _Prepared(block.events, gen, ids, weights, pileup, drawn=not stored)
 
@@ -177,12 +189,12 @@ class Chunk:
         self.counters["sum_genweight.written"] += float(prepared.weights.sum())
 
     def close(self, writer: EventWriter | None) -> None:
-        """Count repeated events; carry the trees beside the events in the chunk with entry 0."""
+        """Count repeated events; carry the trees beside the events, once per file."""
         if not self.seen and writer is not None:
             self.run(Block(self.events, 0, 0), writer)
         if self.seen:
-            self.counters["events.repeated"] += repeated(join(self.seen))
-        if self.events.metadata.get("entrystart", 0) == 0:
+            self.counters["events.repeated_in_chunk"] += repeated(join(self.seen))
+        if carries_side_trees(self.events):
             trees = side_trees(self.events)
             total = sum_of_weights(trees)
             if total is not None:

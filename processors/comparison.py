@@ -12,11 +12,15 @@ from processors.jagged import Flat, event_index
 from processors.recorded import Recorded
 from processors.simulation import Simulated
 from processors.topology import event_quantities
-from processors.validation import ObjectColumns, Validation, jet_class, muon_class
+from processors.validation import (
+    EVENT_COLLECTIONS,
+    ObjectColumns,
+    Validation,
+    jet_class,
+    muon_class,
+)
 
 __all__ = ["Comparison"]
-
-EVENT_COLLECTIONS = ("Muon", "Jet")
 
 
 class Comparison:

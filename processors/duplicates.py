@@ -15,17 +15,20 @@ __all__ = ["repeated_events"]
 KEYS = ("run", "luminosityBlock", "event", "fold")
 
 
-def repeated_events(paths: Iterable[Path]) -> int:
+def repeated_events(paths: Iterable[Path]) -> int | None:
     """Events whose (run, luminosity block, event) occurred before in any of the files.
 
     Such events share their noise: their simulations are not independent. Oversampled copies of an
-    event are not counted, files that are gone are left out.
+    event are not counted.
 
     Arguments:
         paths: Output files of one dataset.
+    Returns: ``None`` where it cannot be known: nothing was written, or a file is gone.
     """
-    parts = [_identities(path) for path in paths if path.is_file()]
-    return repeated(join(parts)) if parts else 0
+    files = list(paths)
+    if not files or not all(path.is_file() for path in files):
+        return None
+    return repeated(join([_identities(path) for path in files]))
 
 
 def _identities(path: Path) -> EventIds:

@@ -10,11 +10,25 @@ import numpy as np
 from processors.content import Content
 from processors.jagged import Flat
 
-__all__ = ["side_trees", "sum_of_weights"]
+__all__ = ["carries_side_trees", "side_trees", "sum_of_weights"]
 
 NAMES = ("Runs", "LuminosityBlocks")
 SUM_BRANCHES = ("genEventSumw", "genEventSumw_")
 """Sum of generator weights before any selection; the second spelling is that of NanoAOD v6."""
+
+
+def carries_side_trees(events: Any) -> bool:
+    """Whether a chunk is the one of its file that carries the trees beside ``Events``.
+
+    It is the chunk that holds the first entry, or, in a file without entries, the empty one.
+    """
+    place = events.metadata
+    if place.get("entrystart", 0) != 0:
+        return False
+    if place.get("entrystop", len(events)) > 0:
+        return True
+    handle = _file(events)
+    return handle is None or handle[place.get("treename", "Events")].num_entries == 0
 
 
 def side_trees(events: Any) -> dict[str, Content]:
@@ -23,9 +37,8 @@ def side_trees(events: Any) -> dict[str, Content]:
     Arguments:
         events: Lazily read NanoEvents chunk; its file is still open.
     """
-    factory = events.attrs.get("@events_factory") if hasattr(events, "attrs") else None
-    handle = getattr(factory, "file_handle", None)
-    if not hasattr(handle, "keys"):
+    handle = _file(events)
+    if handle is None:
         return {}
     present = set(handle.keys(cycle=False, recursive=False))
     return {name: _numbers(handle[name]) for name in NAMES if name in present}
@@ -38,6 +51,14 @@ def sum_of_weights(trees: dict[str, Content]) -> float | None:
         if name in runs:
             return float(np.sum(runs[name]))
     return None
+
+
+def _file(events: Any) -> Any:
+    """Open ROOT file of a lazily read chunk, ``None`` for other chunks."""
+    factory = events.attrs.get("@events_factory") if hasattr(events, "attrs") else None
+    handle = getattr(factory, "file_handle", None)
+    handle = getattr(handle, "root_directory", handle)
+    return handle if hasattr(handle, "keys") else None
 
 
 def _numbers(tree: Any) -> Content:

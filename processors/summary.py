@@ -71,7 +71,8 @@ def _row(collection: str, variable: str, histogram: hist.Hist) -> dict[str, Any]
 def figures(
     hists: Mapping[str, hist.Hist], dataset: str
 ) -> Iterator[tuple[str, Callable[[], Figure]]]:
-    """All figures of a dataset: file name with the function that draws it."""
+    """All figures of a dataset with anything in them: file name, function that draws it."""
+    hists = {name: one for name, one in hists.items() if one.variances(flow=True).any()}
     for collection, columns in BINNINGS.items():
         for variable in columns:
             name = f"{collection}_{variable}"
@@ -106,14 +107,15 @@ def _curves(
 def finish(accumulator: Result, output_dir: Path) -> dict[str, Any]:
     """Write the figures of every dataset to ``plots/``, return all distances.
 
-    Also counts the events that a dataset holds more than once.
+    Also counts the events that a dataset holds more than once, where its outputs tell: the number
+    becomes the counter ``events.repeated`` of ``accumulator``, which stays absent otherwise.
 
     Arguments:
         accumulator: Merged result.
         output_dir: Directory of the run.
     """
     rows, plots = [], []
-    again: dict[str, int] = {}
+    again: dict[str, int | None] = {}
     for dataset, result in accumulator.items():
         hists = result["hists"]
         several = len(accumulator) > 1
@@ -128,6 +130,8 @@ def finish(accumulator: Result, output_dir: Path) -> dict[str, Any]:
             plots.append(str(path.relative_to(output_dir)))
         logger.info("%d figures of %s in %s", len(plots), dataset, folder)
         again[dataset] = repeated_events(output_dir / path for path in result["outputs"])
+        if again[dataset] is not None:
+            result.setdefault("counters", {})["events.repeated"] = again[dataset]
         if again[dataset]:
             logger.warning("%d events of %s occur more than once", again[dataset], dataset)
     return {"distances": rows, "plots": plots, "repeated_events": again}

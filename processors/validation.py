@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 import hist
@@ -13,6 +13,7 @@ from processors.objects.binning import BINNINGS, CORRELATIONS
 
 __all__ = [
     "CLASSES",
+    "EVENT_COLLECTIONS",
     "OUTCOMES",
     "SOURCES",
     "ObjectColumns",
@@ -22,6 +23,8 @@ __all__ = [
 ]
 
 SOURCES = ("full", "flash")
+EVENT_COLLECTIONS = ("Muon", "Jet")
+"""What event quantities are made of."""
 OUTCOMES = ("gen", "full", "flash")
 CLASSES: Mapping[str, tuple[str, ...]] = {
     "Muon": ("prompt", "tau", "b", "c", "light", "unmatched"),
@@ -65,9 +68,14 @@ class ObjectColumns(NamedTuple):
 
 
 class Validation:
-    """All histograms of a run, with the methods that fill them."""
+    """All histograms of a run, with the methods that fill them.
 
-    def __init__(self, collections: Iterable[str]) -> None:
+    Arguments:
+        collections: What is compared, ``Muon``, ``Jet``, both or nothing; event quantities need
+            both.
+    """
+
+    def __init__(self, collections: Collection[str]) -> None:
         self.hists: dict[str, hist.Hist] = {}
         source = category_axis(SOURCES, "source")
         for collection in collections:
@@ -83,8 +91,9 @@ class Validation:
             outcome = category_axis(OUTCOMES, "outcome")
             dense = [("gen_pt", GEN_PT[collection]), ("gen_eta", GEN_ETA[collection])]
             self.hists[f"{collection}_efficiency"] = make([outcome], dense)
-        for name, one in EVENT.items():
-            self.hists[f"event_{name}"] = make([source], [(name, one)])
+        if set(collections) >= set(EVENT_COLLECTIONS):
+            for name, one in EVENT.items():
+                self.hists[f"event_{name}"] = make([source], [(name, one)])
 
     def fill_objects(self, source: str, collection: str, objects: ObjectColumns) -> None:
         """Fill every column that is present, the joint distributions, the response."""

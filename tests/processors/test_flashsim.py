@@ -61,7 +61,7 @@ def test_every_generated_object_is_accounted_for(result: dict[str, Any]) -> None
         )
         assert counters[f"objects.{name}.in"] == out > 0
     assert counters["events.read"] == counters["events.written"] == 150
-    assert counters["sum_genweight.read"] == counters["sum_genweight.written"]
+    assert counters["sum_genweight.read"] == counters["sum_genweight.written"] != 0
     assert counters["sum_genweight.input"] == counters["sum_genweight.read"]
 
 
@@ -219,6 +219,110 @@ def test_only_the_first_chunk_carries_the_runs(
     result = run(flashsim(), nano, chunksize=50)
     first = [p for p in result["outputs"] if "Runs" in uproot.open(p).keys(cycle=False)]
     assert [Path(p).stem.rpartition("_")[2] for p in first] == ["0-50"]
+
+
+def test_steps_without_entries_do_not_carry_the_runs_again(
+    flashsim: Callable, open_events: Callable, nano: Path, result: dict[str, Any]
+) -> None:
+    processor, outputs, total = flashsim(), [], 0.0
+    for start, stop in ((0, 0), (0, 100), (100, 150), (150, 150)):
+        events = open_events(nano, start, stop)
+        events.metadata.update(fileuuid="f", entrystart=start, entrystop=stop)
+        part = processor.process(events)["toy"]
+        outputs += part["outputs"]
+        total += part["counters"].get("sum_genweight.input", 0.0)
+    assert total == result["counters"]["sum_genweight.input"]
+    carrying = [p for p in outputs if "Runs" in uproot.open(p).keys(cycle=False)]
+    assert [Path(p).stem for p in carrying] == ["f_0-100"]
+
+
+def test_a_file_without_entries_carries_its_runs(
+    run: Callable, flashsim: Callable, tmp_path: Path
+) -> None:
+    empty = run(flashsim(), write_toy(tmp_path / "empty.root", toy_content(0)))
+    assert "Runs" in uproot.open(empty["outputs"][0]).keys(cycle=False)
+
+
+@pytest.mark.parametrize(
+    ("branch", "counter"),
+    [
+        ("genWeight", "events.weight_missing"),
+        ("luminosityBlock", "events.lumi_missing"),
+        ("run", "events.run_missing"),
+    ],
+)
+def test_a_constant_in_the_place_of_a_branch_is_counted(
+    run: Callable, flashsim: Callable, tmp_path: Path, result: dict, branch: str, counter: str
+) -> None:
+    content = toy_content(30)
+    weights = content["genWeight"]
+    del content[branch]
+    path = write_toy(tmp_path / "cut.root", content, weights)
+    counters = run(flashsim(format="none"), path)["counters"]
+    assert counters[counter] == 30
+    assert result["counters"][counter] == 0
+
+
+def test_events_that_occur_twice_are_counted_in_the_chunk_and_in_the_dataset(
+    run: Callable, flashsim: Callable, tmp_path: Path
+) -> None:
+    content = toy_content(40)
+    content["luminosityBlock"][:] = 1
+    content["event"][30:] = content["event"][:10]
+    path = write_toy(tmp_path / "twice.root", content)
+    processor = flashsim(config={"histograms": False})
+    whole, halves = run(processor, path), run(processor, path, chunksize=20)
+    assert whole["counters"]["events.repeated_in_chunk"] == 10
+    assert halves["counters"]["events.repeated_in_chunk"] == 0
+    assert "events.repeated" not in halves["counters"]
+    found = processor.finish({"toy": halves}, tmp_path)
+    assert found["repeated_events"] == {"toy": 10}
+    assert halves["counters"]["events.repeated"] == 10
+
+
+def test_without_outputs_nobody_looked_for_repeated_events(
+    run: Callable, flashsim: Callable, nano: Path, tmp_path: Path
+) -> None:
+    processor = flashsim(format="none", config={"histograms": False})
+    done = run(processor, nano)
+    assert processor.finish({"toy": done}, tmp_path)["repeated_events"] == {"toy": None}
+    assert "events.repeated" not in done["counters"]
+
+
+def test_without_histograms_nothing_is_filled_or_drawn(
+    run: Callable, flashsim: Callable, nano: Path, tmp_path: Path, result: dict[str, Any]
+) -> None:
+    processor = flashsim(config={"histograms": False})
+    done = run(processor, nano)
+    assert done["hists"] == {}
+    assert processor.finish({"toy": done}, tmp_path)["plots"] == []
+    assert identical(read(done["outputs"]), read(result["outputs"]))
+
+
+def test_one_object_alone_has_no_event_histograms(
+    run: Callable, flashsim: Callable, nano: Path, bundles: dict[str, Path]
+) -> None:
+    hists = run(flashsim(bundles=[bundles["jet"]], format="none"), nano)["hists"]
+    assert {name.partition("_")[0] for name in hists} == {"Jet"}
+
+
+@pytest.mark.parametrize("folds", [1, 3])
+def test_histograms_hold_the_weights_of_the_output(
+    run: Callable, flashsim: Callable, nano: Path, folds: int
+) -> None:
+    """Whatever the oversampling, generated events count once; tolerance: genWeight is float32."""
+    done = run(flashsim(oversample=folds), nano)
+    events, hists = read(done["outputs"]), done["hists"]
+    weights = ak.to_numpy(events.genWeight).astype(np.float64)
+    total = done["counters"]["sum_genweight.read"]
+    flash = hists["event_nJet"]["flash", :].sum(flow=True)
+    assert flash.value == pytest.approx(total, rel=1e-6)
+    assert flash.variance == pytest.approx((weights**2).sum(), rel=1e-6)
+    for collection in ("Jet", "Muon"):
+        number = ak.to_numpy(events[f"n{collection}"])
+        found = hists[f"{collection}_pt"]["flash", sum, :].sum(flow=True)
+        assert found.value == pytest.approx((weights * number).sum(), rel=1e-6)
+        assert found.variance == pytest.approx((weights**2 * number).sum(), rel=1e-6)
 
 
 def test_it_travels_light_and_keeps_its_configuration(flashsim: Callable) -> None:

@@ -36,7 +36,11 @@ def test_events_repeated_in_two_files_are_found(tmp_path: Path, kind: str) -> No
                     "fold": np.array([0, 1, 0, 1], np.uint16),
                 }
             )
-    assert repeated_events([*tmp_path.glob(f"*.{kind}"), tmp_path / "gone"]) == 1
+    files = list(tmp_path.glob(f"*.{kind}"))
+    assert repeated_events(files) == 1
+    assert repeated_events(files[:1]) == 0
+    assert repeated_events([*files, tmp_path / "gone"]) is None
+    assert repeated_events([]) is None
 
 
 def test_without_event_numbers_the_content_identifies(

@@ -247,3 +247,7 @@ def test_figures_of_a_run(run: Callable, flashsim: Callable, nano: Path) -> None
     drawn = dict(figures(hists, "toy"))
     for name in ("Jet_pt", "efficiency_Jet", "roc_btagDeepB", "event_mjj"):
         assert draws(drawn[name]()), name
+
+
+def test_histograms_without_entries_are_not_drawn() -> None:
+    assert list(figures(Validation(["Muon", "Jet"]).hists, "toy")) == []

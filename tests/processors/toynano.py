@@ -13,6 +13,8 @@ from processors.objects.registry import TABLES
 from processors.writer import event_writer
 
 LAST_COPY = 1 << 13
+WEIGHTS = np.float32([14_500.25, 12_000.5, -3_100.25])
+"""Unequal and far from one; multiples of 1/4, so that sums are exact whatever their order."""
 
 
 def toy_content(events: int, seed: int = 0, *, reco: bool = True, pileup: bool = True) -> Content:
@@ -23,7 +25,7 @@ def toy_content(events: int, seed: int = 0, *, reco: bool = True, pileup: bool =
         "run": np.ones(events, np.uint32),
         "luminosityBlock": (1 + number // 50).astype(np.uint32),
         "event": (10 * number + 3).astype(np.uint64),
-        "genWeight": rng.choice(np.float32([1.0, 1.0, -1.0]), events),
+        "genWeight": rng.choice(WEIGHTS, events),
         "GenMET_pt": rng.exponential(30.0, events).astype(np.float32),
         "GenMET_phi": rng.uniform(-np.pi, np.pi, events).astype(np.float32),
         "GenPart": _particles(rng, events),
@@ -44,14 +46,18 @@ def toy_content(events: int, seed: int = 0, *, reco: bool = True, pileup: bool =
     return content
 
 
-def write_toy(path: Path, content: Content) -> Path:
-    """Write the events, with a ``Runs`` tree, as the project writes its own output."""
-    weights = content["genWeight"]
+def write_toy(path: Path, content: Content, weights: np.ndarray | None = None) -> Path:
+    """Write the events, with a ``Runs`` tree, as the project writes its own output.
+
+    Arguments:
+        weights: Generator weights, where ``content`` has none.
+    """
+    weights = content["genWeight"] if weights is None else weights
     with event_writer(path, "root", {}) as writer:
         writer.extend(content)
         runs: Content = {
             "run": np.ones(1, np.uint32),
-            "genEventSumw": np.array([weights.sum()], np.float64),
+            "genEventSumw": np.array([np.sum(weights, dtype=np.float64)]),
         }
         writer.add_tree("Runs", runs)
     return path
