@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -39,6 +41,7 @@ __all__ = ["Extraction", "ExtractionConfig", "load_tables"]
 
 FORMAT_VERSION = 1
 DEQUANTISE = "dequantise"
+TABLE_NAME = re.compile(r"(?P<source>.+)_(?P<start>\d+)-(?P<stop>\d+)\.npz")
 
 
 class ExtractionConfig(FlowConfig):
@@ -242,10 +245,13 @@ def load_tables(paths: Iterable[str | Path], table: ObjectTable) -> TrainingTabl
     Arguments:
         paths: Outputs of :class:`Extraction`; those of other objects are skipped.
         table: The object.
-    Raises: ValueError when no file holds the object or a file holds other columns.
+    Raises: ValueError when no file holds the object, a file holds other columns, or two files
+        hold the same entries of an input.
     """
     parts: list[Rows] = []
-    for path in sorted(Path(p) for p in paths):
+    ordered = sorted(Path(p) for p in paths)
+    _refuse_overlaps(ordered)
+    for path in ordered:
         with np.load(path, allow_pickle=False) as file:
             header = json.loads(file["header"].tobytes())
             if header["object"] != table.name:
@@ -258,6 +264,24 @@ def load_tables(paths: Iterable[str | Path], table: ObjectTable) -> TrainingTabl
         message = f"none of the tables holds {table.name} objects; extract them first"
         raise ValueError(message)
     return _training_table(Rows(*(np.concatenate(column) for column in zip(*parts, strict=True))))
+
+
+def _refuse_overlaps(paths: Iterable[Path]) -> None:
+    """Refuse tables of several runs side by side: their objects would count twice."""
+    ranges: dict[str, list[tuple[int, int, Path]]] = {}
+    for path in paths:
+        found = TABLE_NAME.fullmatch(path.name)
+        if found:
+            place = str(path.parent / found["source"])
+            ranges.setdefault(place, []).append((int(found["start"]), int(found["stop"]), path))
+    for same in ranges.values():
+        for (_, stop, first), (start, _, second) in pairwise(sorted(same)):
+            if start < stop:
+                message = (
+                    f"{first} and {second} hold the same entries of one input: tables of two runs. "
+                    "Remove those of the earlier one, or extract to another directory"
+                )
+                raise ValueError(message)
 
 
 def _training_table(rows: Rows) -> TrainingTable:

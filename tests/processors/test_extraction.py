@@ -77,6 +77,18 @@ def test_tables_of_other_columns_are_refused(extracted: dict[str, Any]) -> None:
         load_tables(muons, TABLES["jet"])
 
 
+def test_tables_of_two_runs_side_by_side_are_refused(
+    run: Callable, nano: Path, tmp_path: Path
+) -> None:
+    outputs = {
+        path
+        for chunksize in (150, 50)
+        for path in run(extract(tmp_path), nano, chunksize=chunksize)["outputs"]
+    }
+    with pytest.raises(ValueError, match=r"same entries of one input.*Remove those"):
+        load_tables(outputs, TABLES["jet"])
+
+
 def test_real_files_give_tables(run: Callable, real_data: Path, tmp_path: Path) -> None:
     """UL17 simulation has every jet column of NanoAOD v9; its muons lack isStandalone."""
     path = real_data / "nano" / "hggnano_DY_UL17_100.root"
