@@ -42,10 +42,10 @@ class TorchFlow:
                 x = linear(x, self.tensor(step.matrix), self.tensor(step.bias))
                 ladj = ladj + step.log_det
             elif isinstance(step, Affine):
-                x, slope = self._affine(step, x, self._evaluate(step.made, x, given))
+                x, slope = self._affine(step, x, self.evaluate(step.made, x, given))
                 ladj = ladj + slope.sum(1)
             else:
-                raw = _by_feature(self._evaluate(step.made, x, given), x)
+                raw = _by_feature(self.evaluate(step.made, x, given), x)
                 x, slope = spline_forward(x, raw, step.bins, step.bound, step.limits)
                 ladj = ladj + slope.sum(1)
         return x, ladj
@@ -90,7 +90,8 @@ class TorchFlow:
             context = silu(self.dense(needed(context), layer))
         return context
 
-    def _evaluate(self, made: Made, x: Tensor, given: Tensor | None) -> Tensor:
+    def evaluate(self, made: Made, x: Tensor, given: Tensor | None) -> Tensor:
+        """Outputs ``(n, D · outputs)`` of a network at features and digested context."""
         h = self.dense(x, made.first)
         if made.context is not None:
             h = h + relu(self.dense(needed(given), made.context))
