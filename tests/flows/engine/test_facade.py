@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from nflows.distributions.normal import StandardNormal
@@ -11,6 +12,7 @@ from flows.architectures import ConditionalFlow
 from flows.engine import CompileError, Engine, compile_flow
 from flows.engine.compile_plan import compile_plan
 from flows.engine.testing import random_transform
+from flows.engine.torch_flow import TorchFlow
 from flows.spec import FlowSpec, LayerSpec
 
 MIXED = (LayerSpec("affine", "same"), LayerSpec("spline", "reverse"), LayerSpec("spline", "random"))
@@ -24,11 +26,25 @@ def own_flow(**changes) -> ConditionalFlow:
     return flow
 
 
-@pytest.mark.parametrize("embedding", [(), (16, 8), (7,), (2, 20)])
-def test_own_flows_give_their_own_samples_and_densities(embedding):
-    flow = own_flow(embedding=embedding, blocks=2).double()
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"blocks": 3, "embedding": ()},
+        {"blocks": 2, "embedding": (16, 8)},
+        {"embedding": (7,)},
+        {"embedding": (2, 20)},
+        {"features": 1},
+        {"features": 40, "hidden": 16},
+        {"layers": (LayerSpec("affine", "random"), LayerSpec("affine", "reverse"))},
+        {"bins": 1},
+    ],
+)
+def test_own_flows_give_their_own_samples_and_densities(changes):
+    flow = own_flow(**changes).double()
+    features = flow.spec.features
     engine = compile_flow(flow, threads=1)
-    z, c = torch.randn(200, 5, dtype=torch.float64), torch.randn(200, 3, dtype=torch.float64)
+    z, c = torch.randn(200, features, dtype=torch.float64), torch.randn(200, 3).double()
     with torch.no_grad():
         expected, density = flow.from_noise(z, c), flow(z, c)
         noise, ladj = flow.to_noise(z, c)
@@ -36,6 +52,25 @@ def test_own_flows_give_their_own_samples_and_densities(embedding):
     assert torch.allclose(engine.log_prob(z, c), density, rtol=1e-9, atol=1e-9)
     assert torch.allclose(engine.forward(z, c)[0], noise, rtol=1e-9, atol=1e-9)
     assert torch.allclose(engine.forward(z, c)[1], ladj, rtol=1e-9, atol=1e-9)
+
+
+def test_single_precision_of_own_flows_is_that_of_the_plain_version():
+    """Shipped bundles run in float32: twice the plain version's own error is allowed."""
+    flow = own_flow(blocks=2)
+    plan = compile_plan(flow)
+    z, c = torch.randn(10_000, 5), torch.randn(10_000, 3)
+    exact = TorchFlow(plan, torch.float64).inverse(z.double(), c.double())
+    ours = (compile_flow(flow, threads=1).inverse(z, c) - exact).abs().flatten().numpy()
+    plain = (TorchFlow(plan, torch.float32).inverse(z, c) - exact).abs().flatten().numpy()
+    for quantile in (0.5, 0.999, 1.0):
+        assert np.quantile(ours, quantile) <= 2 * np.quantile(plain, quantile)
+
+
+def test_compiling_changes_no_weights():
+    flow = own_flow()
+    before = {n: p.clone() for n, p in flow.state_dict().items()}
+    compile_flow(flow, threads=1).inverse(torch.randn(64, 5), torch.randn(64, 3))
+    assert all(torch.equal(before[n], p) for n, p in flow.state_dict().items())
 
 
 @pytest.mark.parametrize("context", [None, 3])
