@@ -35,6 +35,8 @@ WORK: dict[str, dict[str, Any]] = {
     "maf-affine": {
         "kind": "affine",
         "features": 39,
+        "share": 0.3,
+        "seed": 1,
         "context": 20,
         "steps": 20,
         "blocks": 8,

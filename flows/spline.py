@@ -107,10 +107,11 @@ def _pick(table: Tensor, position: Tensor) -> Tensor:
 def _segment(
     value: Tensor, parameters: Tensor, bins: int, bound: float, limits: Limits, *, inverse: bool
 ) -> Segment:
-    raw = parameters.clamp(-limits.raw, limits.raw)
+    raw = parameters.clamp(-limits.raw, limits.raw) if math.isfinite(limits.raw) else parameters
     x = _knots(raw[..., :bins], bound, limits.width)
     y = _knots(raw[..., bins : 2 * bins], bound, limits.height)
-    slopes = pad(limits.slope + softplus(raw[..., 2 * bins :]), (1, 1), value=1.0)
+    one = math.log(math.expm1(1 - limits.slope))
+    slopes = pad(raw[..., 2 * bins :], (1, 1), value=one)
     searched = y if inverse else x
     position = (value[..., None] >= searched[..., 1:-1]).sum(-1)
     x0, y0 = _pick(x, position), _pick(y, position)
@@ -119,8 +120,8 @@ def _segment(
         _pick(x, position + 1) - x0,
         y0,
         _pick(y, position + 1) - y0,
-        _pick(slopes, position),
-        _pick(slopes, position + 1),
+        limits.slope + softplus(_pick(slopes, position)),
+        limits.slope + softplus(_pick(slopes, position + 1)),
     )
 
 

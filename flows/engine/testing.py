@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -26,9 +27,6 @@ __all__ = ["SPREAD", "demanding_rows", "random_transform", "shuffled", "slope_sp
 
 SPREAD = 0.33
 """Standard deviation of ln slope that every step is scaled to."""
-CONSTANT = 0.54
-"""Standard deviation of the constant part of an affine step's raw scale: a spread that came from
-the network alone would make inverses so unstable that no rounding is small."""
 FAR = 2.0
 """Contexts far from training lie this many times further out."""
 PROBES = 512
@@ -47,6 +45,7 @@ def random_transform(
     batch_norm: bool = False,
     bins: int = 8,
     bound: float = 3.0,
+    share: float = 1.0,
     seed: int = 0,
 ) -> Any:
     """Build ``steps`` times (permutation, LU, masked autoregressive) in evaluation mode.
@@ -56,6 +55,8 @@ def random_transform(
 
     Arguments:
         kind: ``affine`` or ``spline``.
+        share: Of an affine step's spread that comes from its network, the rest being constant: deep
+            flows whose networks do it all have inverses so unstable that no rounding is small.
     Returns: nflows' composite, float32.
     """
     generator = torch.Generator().manual_seed(seed)
@@ -82,7 +83,7 @@ def random_transform(
                     features, num_bins=bins, tails="linear", tail_bound=bound, **options
                 )
             )
-            _scale(step, x, given)
+            _scale(step, x, given, share)
             layers.append(step)
             x, _ = step(x, given)
     return CompositeTransform(layers).eval()
@@ -150,7 +151,7 @@ def _linear(x: Tensor) -> Any:
     return layer
 
 
-def _scale(step: Any, x: Tensor, context: Tensor | None) -> None:
+def _scale(step: Any, x: Tensor, context: Tensor | None, share: float) -> None:
     """Scale a step's last layer until ln slope has the wanted spread; settle its batch norm."""
     net = step.autoregressive_net
     for module in net.modules():
@@ -163,18 +164,33 @@ def _scale(step: Any, x: Tensor, context: Tensor | None) -> None:
     net.eval()
     final = net.final_layer
     weight, bias = final.weight.clone(), final.bias.clone()
-    centre = torch.zeros_like(bias)
+    centre, constant = torch.zeros_like(bias), torch.zeros_like(bias)
     if isinstance(step, MaskedAffineAutoregressiveTransform):
         centre[::2] = math.log(math.expm1(1))
-    low, high = 0.0, 1e3
-    for _ in range(HALVINGS):
-        factor = math.sqrt(low * high) if low else high / 2
+        constant[::2] = torch.randn(len(constant) // 2)
+
+    def set_network(factor: float) -> float:
         final.weight.copy_(weight * factor)
         final.bias.copy_(bias * factor + centre)
-        if slope_spread(step, x, context) < SPREAD:
-            low = factor
-        else:
-            high = factor
+        return slope_spread(step, x, context)
+
+    _bisect(set_network, share * SPREAD)
+    shared = final.bias.clone()
+
+    def set_constant(factor: float) -> float:
+        final.bias.copy_(shared + constant * factor)
+        return slope_spread(step, x, context)
+
+    if share < 1:
+        _bisect(set_constant, SPREAD)
+
+
+def _bisect(spread_of: Callable[[float], float], wanted: float) -> None:
+    """Apply the factor that gives the wanted spread, between 10⁻³ and 10³."""
+    low, high = 1e-3, 1e3
+    for _ in range(HALVINGS):
+        factor = math.sqrt(low * high)
+        low, high = (factor, high) if spread_of(factor) < wanted else (low, factor)
 
 
 def _shuffle(net: Any, generator: torch.Generator) -> None:
