@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 OUTPUT := out/flashsim
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint types imports check bench-flashsim clean
+.PHONY: help install run test lint types imports check bench-flashsim bench-flows clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ check: lint types imports test ## Everything that continuous integration runs
 
 bench-flashsim: install ## Measure overhead, memory and quality of the flash simulation
 	$(BIN)/python -m benchmarks.flashsim
+
+bench-flows: install ## Measure the flow engine beside the libraries that trained the flows
+	$(BIN)/python -W ignore -m benchmarks.flows
 
 clean: ## Remove what runs and builds leave behind
 	rm -rf out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from flows.spline import MIN_DERIVATIVE, MIN_SIZE, PARAMETER_LIMIT, spline_forward, spline_inverse
+from flows.spline import MIN_DERIVATIVE, MIN_SIZE, PARAMETER_LIMIT, spline_forward
 
-__all__ = ["fused_inverse", "fused_spline"]
+__all__ = ["fused_spline"]
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 FAST = {"contract", "reassoc", "nsz", "arcp"}
@@ -191,29 +191,6 @@ def _backward(
                 out[2 * bins + k] = g_d1 * s / (_ONE + s)
 
 
-@_compile
-def _inverse(y: Any, e: Any, bins: int, bound: Any, x: Any) -> None:
-    for i in range(y.shape[0]):
-        value = y[i]
-        if not (value >= -bound and value <= bound):
-            x[i] = value
-            continue
-        p = e[i]
-        k, y0, h, _, _ = _bin(p, bins, bins, value, bound)
-        x0, w, _, _ = _edge(p, 0, bins, k, bound)
-        d0, d1 = _slope(p, k, bins), _slope(p, k + 1, bins)
-        delta = h / w
-        rise = value - y0
-        bend = d0 + d1 - _TWO * delta
-        a = h * (delta - d0) + rise * bend
-        b = h * d0 - rise * bend
-        c = -delta * rise
-        root = math.sqrt(max(b * b - np.float32(4.0) * a * c, _ZERO))
-        bottom = -b - root
-        theta = _TWO * c / bottom if bottom != _ZERO else _ZERO
-        x[i] = x0 + w * min(max(theta, _ZERO), _ONE)
-
-
 class _Fused(torch.autograd.Function):
     @staticmethod
     def forward(
@@ -269,17 +246,3 @@ def fused_spline(x: Tensor, parameters: Tensor, bins: int, bound: float) -> tupl
         return y, ladj
     y, ladj = spline_forward(x, parameters, bins, bound)
     return y, ladj.sum(-1)
-
-
-def fused_inverse(y: Tensor, parameters: Tensor, bins: int, bound: float) -> Tensor:
-    """Inverse spline of a column of values, without gradient.
-
-    Shapes: y ``(n,)``, parameters ``(n, 3 K − 1)`` -> ``(n,)``.
-    """
-    if not _compiled(y, parameters):
-        return spline_inverse(y, parameters, bins, bound)
-    y = y.contiguous()
-    e = torch.exp(parameters).contiguous()
-    x = torch.empty_like(y)
-    _inverse(y.numpy(), e.numpy(), bins, np.float32(bound), x.numpy())
-    return x

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -12,9 +13,11 @@ from flows.architectures import ConditionalFlow
 from flows.bundle import Bundle, BundleError
 from flows.categorical import CategoricalHead, CategoricalSampler, encode
 from flows.efficiency import Efficiency
+from flows.engine.compile_plan import compile_plan
+from flows.engine.cpu_flow import CpuFlow
+from flows.engine.torch_flow import TorchFlow
 from flows.layout import ObjectLayout
 from flows.reference import weights
-from flows.sampling import FlowSampler
 from flows.spec import ObjectSpec, SpecError
 
 __all__ = ["KIND", "Drawn", "ObjectModel", "ObjectSampler"]
@@ -142,7 +145,7 @@ class ObjectSampler:
     def __init__(self, model: ObjectModel) -> None:
         self.model = model.eval()
         self.head = None if model.categories is None else CategoricalSampler(model.categories)
-        self.flow = None if model.flow is None else FlowSampler(model.flow)
+        self.flow = None if model.flow is None else _inverse(model.flow)
 
     @torch.inference_mode()
     def probability(self, conditions: Tensor) -> Tensor:
@@ -160,6 +163,16 @@ class ObjectSampler:
             context = torch.cat([context, encode(codes, self.model.sizes).float()], 1)
         latent = normal if self.flow is None else self.flow(normal, context)
         return self.model.to_physics(latent, conditions, codes)
+
+
+def _inverse(flow: ConditionalFlow) -> Callable[[Tensor, Tensor], Tensor]:
+    """Compile noise ``(n, T)`` and context ``(n, C)`` to data, in the calling thread."""
+    plan = compile_plan(flow)
+    device = next(flow.parameters()).device
+    if device.type != "cpu":
+        return TorchFlow(plan, torch.float32, device).inverse
+    compiled = CpuFlow(plan, np.float32)
+    return lambda z, context: torch.from_numpy(compiled.inverse(z.numpy(), context.numpy()))
 
 
 def _fits(layout: ObjectLayout, spec: ObjectSpec) -> None:

@@ -1,9 +1,9 @@
-"""Fast inverse of a masked autoregressive flow: every hidden unit is computed once.
+"""A masked network evaluated variable by variable: every hidden unit is computed once.
 
 A hidden unit of degree g needs the first g variables and hidden units of degree up to g. So when
 variable g has been found, the units of degree g are computed once and for all, then the outputs of
-the next variable: the whole inverse costs as much arithmetic as one forward pass. Rows run along
-the contiguous axis.
+the next variable: drawing all variables costs as much arithmetic as one forward pass. Rows run
+along the contiguous axis.
 """
 
 from __future__ import annotations
@@ -13,13 +13,10 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import softplus
 
-from flows.architectures import ConditionalFlow, MaskedAffine, MaskedSpline
-from flows.kernels import fused_inverse
 from flows.masked import ContextMade
 
-__all__ = ["FlowSampler", "IncrementalMade"]
+__all__ = ["IncrementalMade"]
 
 
 class _Step(NamedTuple):
@@ -126,53 +123,3 @@ def _cut(net: ContextMade, sizes: list[int], outputs: list[int]) -> list[_Step]:
         )
         start, row, column = stop, rows.stop, column + sizes[variable]
     return steps
-
-
-class FlowSampler:
-    """Noise to data for a trained flow, without gradient.
-
-    Arguments:
-        flow: The flow; its weights are copied once.
-
-    Example:
-        >>> from flows.spec import FlowSpec
-        >>> flow = ConditionalFlow(FlowSpec(features=3, context=2, hidden=16, bins=4))
-        >>> z, c = torch.randn(64, 3), torch.randn(64, 2)
-        >>> torch.allclose(FlowSampler(flow)(z, c), flow.from_noise(z, c), atol=1e-3)
-        True
-    """
-
-    def __init__(self, flow: ConditionalFlow) -> None:
-        self.embedding = flow.embedding
-        self.layers: list[tuple[str, Any]] = []
-        features = flow.spec.features
-        for layer in reversed(list(flow.transform._transforms)):
-            if isinstance(layer, MaskedSpline | MaskedAffine):
-                spline = isinstance(layer, MaskedSpline)
-                outputs = 3 * flow.spec.bins - 1 if spline else 2
-                net = IncrementalMade(
-                    layer.autoregressive_net, [1] * features, [outputs] * features
-                )
-                self.layers.append(("spline" if spline else "affine", net))
-            else:
-                self.layers.append(("order", torch.argsort(layer._permutation)))
-        self.bins, self.bound = flow.spec.bins, flow.spec.bound
-
-    @torch.inference_mode()
-    def __call__(self, z: Tensor, context: Tensor) -> Tensor:
-        """Map noise ``(n, D)`` with context ``(n, C)`` to data ``(n, D)``."""
-        embedded = self.embedding(context).T.contiguous()
-        x = z.T.contiguous()
-        for kind, part in self.layers:
-            x = x[part] if kind == "order" else self._invert(kind, part, x, embedded)
-        return x.T.contiguous()
-
-    def _invert(self, kind: str, net: IncrementalMade, y: Tensor, context: Tensor) -> Tensor:
-        def choose(variable: int, scores: Tensor) -> Tensor:
-            value = y[variable]
-            if kind == "spline":
-                return fused_inverse(value, scores.T, self.bins, self.bound)[None]
-            scale = softplus(scores[0]) + 1e-3
-            return ((value - scores[1]) / scale)[None]
-
-        return net.run(context, choose)

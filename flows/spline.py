@@ -17,6 +17,8 @@ from torch.nn.functional import pad, softmax, softplus
 __all__ = [
     "MIN_DERIVATIVE",
     "MIN_SIZE",
+    "OWN_LIMITS",
+    "Limits",
     "Segment",
     "segment_forward",
     "segment_inverse",
@@ -30,6 +32,26 @@ MIN_DERIVATIVE = 1e-3
 """Least slope at a knot (nflows' default)."""
 PARAMETER_LIMIT = 25.0
 """Raw parameters are taken within ± this: exponentials stay finite without a row maximum."""
+
+
+class Limits(NamedTuple):
+    """What a parametrisation keeps apart from zero and from infinity.
+
+    Attributes:
+        width: Least width of a bin, as a share of the box.
+        height: Least height, likewise.
+        slope: Least slope at a knot.
+        raw: Raw parameters are taken within ± this.
+    """
+
+    width: float
+    height: float
+    slope: float
+    raw: float
+
+
+OWN_LIMITS = Limits(MIN_SIZE, MIN_SIZE, MIN_DERIVATIVE, PARAMETER_LIMIT)
+"""Limits of the package's own layers."""
 
 
 class Segment(NamedTuple):
@@ -72,9 +94,8 @@ def segment_inverse(y: Tensor, s: Segment) -> Tensor:
     return s.x + s.width * torch.clamp(theta, 0.0, 1.0)
 
 
-def _knots(raw: Tensor, bound: float) -> Tensor:
-    bins = raw.shape[-1]
-    size = MIN_SIZE + (1 - MIN_SIZE * bins) * softmax(raw, -1)
+def _knots(raw: Tensor, bound: float, least: float) -> Tensor:
+    size = least + (1 - least * raw.shape[-1]) * softmax(raw, -1)
     inner = 2 * bound * torch.cumsum(size, -1)[..., :-1] - bound
     return pad(pad(inner, (1, 0), value=-bound), (0, 1), value=bound)
 
@@ -84,11 +105,13 @@ def _pick(table: Tensor, position: Tensor) -> Tensor:
 
 
 def _segment(
-    value: Tensor, parameters: Tensor, bins: int, bound: float, *, inverse: bool
+    value: Tensor, parameters: Tensor, bins: int, bound: float, limits: Limits, *, inverse: bool
 ) -> Segment:
-    raw = parameters.clamp(-PARAMETER_LIMIT, PARAMETER_LIMIT)
-    x, y = _knots(raw[..., :bins], bound), _knots(raw[..., bins : 2 * bins], bound)
-    slopes = pad(MIN_DERIVATIVE + softplus(raw[..., 2 * bins :]), (1, 1), value=1.0)
+    raw = parameters.clamp(-limits.raw, limits.raw) if math.isfinite(limits.raw) else parameters
+    x = _knots(raw[..., :bins], bound, limits.width)
+    y = _knots(raw[..., bins : 2 * bins], bound, limits.height)
+    one = math.log(math.expm1(1 - limits.slope))
+    slopes = pad(raw[..., 2 * bins :], (1, 1), value=one)
     searched = y if inverse else x
     position = (value[..., None] >= searched[..., 1:-1]).sum(-1)
     x0, y0 = _pick(x, position), _pick(y, position)
@@ -97,12 +120,14 @@ def _segment(
         _pick(x, position + 1) - x0,
         y0,
         _pick(y, position + 1) - y0,
-        _pick(slopes, position),
-        _pick(slopes, position + 1),
+        limits.slope + softplus(_pick(slopes, position)),
+        limits.slope + softplus(_pick(slopes, position + 1)),
     )
 
 
-def spline_forward(x: Tensor, parameters: Tensor, bins: int, bound: float) -> tuple[Tensor, Tensor]:
+def spline_forward(
+    x: Tensor, parameters: Tensor, bins: int, bound: float, limits: Limits = OWN_LIMITS
+) -> tuple[Tensor, Tensor]:
     """Spline of every element with its own parameters; the identity outside the box.
 
     Arguments:
@@ -110,6 +135,7 @@ def spline_forward(x: Tensor, parameters: Tensor, bins: int, bound: float) -> tu
         parameters: ``(..., 3 K − 1)``: raw widths, heights, inner slopes.
         bins: Number of bins K.
         bound: Half-width of the box.
+        limits: Least sizes and slopes, largest raw parameters.
     Returns: values and log-slopes, both ``(..., )``.
 
     Example:
@@ -118,28 +144,31 @@ def spline_forward(x: Tensor, parameters: Tensor, bins: int, bound: float) -> tu
         >>> torch.allclose(spline_inverse(y, p, 8, 4.0), x, atol=1e-4), bool(y[0] == x[0])
         (True, True)
     """
-    _need_size(parameters, bins)
+    _need_size(parameters, bins, limits)
     inside = (x >= -bound) & (x <= bound)
     y, slope = segment_forward(
         x.clamp(-bound, bound),
-        _segment(x.clamp(-bound, bound), parameters, bins, bound, inverse=False),
+        _segment(x.clamp(-bound, bound), parameters, bins, bound, limits, inverse=False),
     )
     return torch.where(inside, y, x), torch.where(inside, slope, torch.zeros_like(slope))
 
 
-def spline_inverse(y: Tensor, parameters: Tensor, bins: int, bound: float) -> Tensor:
+def spline_inverse(
+    y: Tensor, parameters: Tensor, bins: int, bound: float, limits: Limits = OWN_LIMITS
+) -> Tensor:
     """Invert :func:`spline_forward`, same shapes."""
-    _need_size(parameters, bins)
+    _need_size(parameters, bins, limits)
     inside = (y >= -bound) & (y <= bound)
     bounded = y.clamp(-bound, bound)
-    x = segment_inverse(bounded, _segment(bounded, parameters, bins, bound, inverse=True))
+    x = segment_inverse(bounded, _segment(bounded, parameters, bins, bound, limits, inverse=True))
     return torch.where(inside, x, y)
 
 
-def _need_size(parameters: Tensor, bins: int) -> None:
-    if parameters.shape[-1] != 3 * bins - 1 or bins * MIN_SIZE >= 1:
+def _need_size(parameters: Tensor, bins: int, limits: Limits) -> None:
+    least = max(limits.width, limits.height)
+    if parameters.shape[-1] != 3 * bins - 1 or bins * least >= 1:
         msg = (
             f"spline of {bins} bins got {parameters.shape[-1]} parameters per value, "
-            f"expected {3 * bins - 1}, with fewer than {math.ceil(1 / MIN_SIZE)} bins"
+            f"expected {3 * bins - 1}, with fewer than {math.ceil(1 / least)} bins"
         )
         raise ValueError(msg)

@@ -11,7 +11,6 @@ from nflows.transforms.autoregressive import (
 
 from flows.architectures import ConditionalFlow, MaskedAffine, MaskedSpline
 from flows.masked import ContextMade
-from flows.sampling import FlowSampler
 from flows.spec import FlowSpec, HeadSpec, LayerSpec, MlpSpec, ObjectSpec, SpecError
 
 
@@ -92,38 +91,6 @@ def test_density_integrates_to_one():
     with torch.no_grad():
         density = flow(x[:, None], torch.zeros(len(x), 1, dtype=torch.float64)).exp()
     assert abs(float(torch.trapezoid(density, x)) - 1) < 1e-4
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {},
-        {"blocks": 2},
-        {"blocks": 3, "embedding": ()},
-        {"features": 1},
-        {"features": 40, "hidden": 16},
-        {"layers": (LayerSpec("affine", "random"), LayerSpec("affine", "reverse"))},
-        {"bins": 1},
-    ],
-)
-def test_fast_inverse_is_the_slow_one(changes):
-    flow = shaken(ConditionalFlow(spec(**changes)), 0.7)
-    z, c = torch.randn(64, flow.spec.features), torch.randn(64, 3)
-    with torch.no_grad():
-        expected = flow.from_noise(z, c)
-    found = FlowSampler(flow)(z, c)
-    assert torch.allclose(found, expected, atol=2e-3)
-    assert (found - expected).abs().median() < 1e-5
-    with torch.no_grad():
-        back, _ = flow.to_noise(found, c)
-    assert (back - z).abs().median() < 1e-5
-
-
-def test_sampling_changes_no_weights():
-    flow = shaken(ConditionalFlow(spec()))
-    before = {n: p.clone() for n, p in flow.state_dict().items()}
-    FlowSampler(flow)(torch.randn(64, 5), torch.randn(64, 3))
-    assert all(torch.equal(before[n], p) for n, p in flow.state_dict().items())
 
 
 def test_masks_are_not_stored_with_the_weights():

@@ -1,0 +1,86 @@
+"""The inverse of a plan, compiled for the processor; one thread, callable from many at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flows.engine.assembler import Program
+from flows.engine.lowering import embedding_program, inverse_programs
+from flows.engine.machine import floors, machine
+from flows.engine.panel import tile_rows
+from flows.engine.plan import Plan
+
+__all__ = ["CpuFlow"]
+
+ALIGNMENT = 64
+"""Bytes of a cache line: a register that straddles two costs two reads."""
+
+Array = NDArray[Any]
+
+
+class CpuFlow:
+    """Noise to data, for one floating type.
+
+    A row's result is the same bit for bit, whatever rows are computed with it. Flush denormals in
+    the calling thread (``torch.set_flush_denormal``): they slow everything down.
+
+    Arguments:
+        plan: What to compute; its weights are copied.
+        dtype: float32 or float64.
+    """
+
+    def __init__(self, plan: Plan, dtype: Any) -> None:
+        self.plan, self.dtype = plan, np.dtype(dtype)
+        self._rows = tile_rows(self.dtype.itemsize)
+        self._steps = inverse_programs(plan, self.dtype)
+        self._embedding = embedding_program(plan, self.dtype) if plan.embedding else None
+        self._floors = floors(self.dtype)
+
+    def inverse(self, z: Array, context: Array) -> Array:
+        """Map noise ``(n, D)`` with context ``(n, C)`` to data ``(n, D)``; C may be 0."""
+        given = self._pack(context)
+        if self._embedding is not None:
+            wide = max(self.plan.context, self.plan.embedded)
+            given = self._embed(given, self._embedding, wide)
+        state = self._pack(z)
+        for program in self._steps:
+            self._run(program, state, given)
+        return self._unpack(state, len(z))
+
+    def _embed(self, given: Array, program: Program, wide: int) -> Array:
+        state = aligned((len(given), wide, self._rows), self.dtype)
+        state[:, : given.shape[1]] = given
+        state[:, given.shape[1] :] = 0
+        none = aligned((len(given), 0, self._rows), self.dtype)
+        self._run(program, state, none)
+        return np.ascontiguousarray(state[:, : self.plan.embedded])
+
+    def _run(self, program: Program, state: Array, given: Array) -> None:
+        space = aligned((program.rows * self._rows,), self.dtype)
+        machine()(program.code, program.weights, state, given, space, program.places, self._floors)
+
+    def _pack(self, rows: Array) -> Array:
+        """Tiles ``(tiles, columns, rows of a tile)``, the last one filled up with zeros."""
+        count, columns = rows.shape
+        tiles = -(-count // self._rows)
+        full = np.zeros((tiles * self._rows, columns), self.dtype)
+        full[:count] = rows
+        packed = aligned((tiles, columns, self._rows), self.dtype)
+        packed[:] = full.reshape(tiles, self._rows, columns).transpose(0, 2, 1)
+        return packed
+
+    def _unpack(self, packed: Array, count: int) -> Array:
+        rows = packed.transpose(0, 2, 1).reshape(-1, packed.shape[1])
+        return np.ascontiguousarray(rows[:count])
+
+
+def aligned(shape: tuple[int, ...], dtype: Any) -> Array:
+    """Uninitialised array that begins at a cache line."""
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    raw = np.empty(size + ALIGNMENT, np.uint8)
+    start = -raw.ctypes.data % ALIGNMENT
+    array: Array = raw[start : start + size].view(dtype).reshape(shape)
+    return array

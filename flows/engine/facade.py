@@ -1,0 +1,210 @@
+"""The way to use a compiled flow: tensors in, tensors out."""
+
+from __future__ import annotations
+
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from flows.batching import default_threads
+from flows.engine.compile_plan import compile_plan
+from flows.engine.cpu_flow import CpuFlow
+from flows.engine.plan import Parametrisation, Plan
+from flows.engine.torch_flow import TorchFlow
+
+__all__ = ["Engine", "EngineStats", "compile_flow"]
+
+CHUNK = 512
+"""Rows of one piece of work: a step's weights are read once for all of them."""
+
+
+class EngineStats(NamedTuple):
+    """What an engine has done so far.
+
+    Attributes:
+        rows: Rows in.
+        nonfinite_context: Rows whose context was not finite; all they gave is NaN.
+    """
+
+    rows: int
+    nonfinite_context: int
+
+
+class Engine:
+    """A trained flow, ready to sample.
+
+    Inverse and samples of tensors on the processor run compiled on the engine's own threads; all
+    else runs in plain torch where the tensors are. Compiled results are the same bit for bit for
+    any number of threads and any split into calls. Calls from several threads are safe.
+
+    Arguments:
+        plan: What to compute.
+        threads: Threads of the compiled part; default: ``$FLASHBREW_THREADS``, else all cores.
+    Shapes: x, z ``(n, D)``, context ``(n, C)``, or ``None`` for a flow without; float32 or float64.
+    Raises: ValueError for other shapes or types.
+
+    Example:
+        >>> from flows.architectures import ConditionalFlow
+        >>> from flows.spec import FlowSpec
+        >>> engine = compile_flow(ConditionalFlow(FlowSpec(features=3, context=2, hidden=16)))
+        >>> z, c = torch.randn(5, 3), torch.randn(5, 2)
+        >>> x = engine.inverse(z, c)
+        >>> torch.allclose(engine.forward(x, c)[0], z, atol=1e-3)
+        True
+        >>> engine.sample(4, c, seed=1).shape
+        torch.Size([5, 4, 3])
+    """
+
+    def __init__(self, plan: Plan, threads: int | None = None) -> None:
+        self.plan = plan
+        self.threads = default_threads() if threads is None else threads
+        if self.threads < 1:
+            msg = f"an engine needs at least one thread, not {self.threads}"
+            raise ValueError(msg)
+        self._lock = threading.Lock()
+        self._compiled: dict[torch.dtype, CpuFlow] = {}
+        self._plain: dict[tuple[torch.dtype, torch.device], TorchFlow] = {}
+        self._pool: ThreadPoolExecutor | None = None
+        self._process = -1
+        self._rows = self._nonfinite = 0
+
+    @property
+    def stats(self) -> EngineStats:
+        """What was done so far."""
+        return EngineStats(self._rows, self._nonfinite)
+
+    def inverse(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+        """Map noise to data."""
+        given, bad = self._checked(z, context)
+        if z.device.type != "cpu":
+            return _spoiled(self._torch(z).inverse(z, given), bad)
+        flow = self._cpu(z.dtype)
+        noise, conditions = (t.detach().contiguous().numpy() for t in (z, given))
+        x = np.empty_like(noise)
+        pieces = [slice(i, i + CHUNK) for i in range(0, len(x), CHUNK)]
+        for done in [self._threads().submit(_fill, flow, x, noise, conditions, p) for p in pieces]:
+            done.result()
+        return _spoiled(torch.from_numpy(x), bad)
+
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Map data to noise; also ln \\|det ∂z/∂x\\| ``(n,)``."""
+        given, bad = self._checked(x, context)
+        z, ladj = self._torch(x).forward(x, given)
+        return _spoiled(z, bad), _spoiled(ladj, bad)
+
+    def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """ln p(x | context) ``(n,)``."""
+        given, bad = self._checked(x, context)
+        return _spoiled(self._torch(x).log_prob(x, given), bad)
+
+    def sample(
+        self,
+        n: int,
+        context: Tensor | None = None,
+        seed: int = 0,
+        dtype: torch.dtype = torch.float32,
+    ) -> Tensor:
+        """Draw ``n`` samples for every row of the context.
+
+        Arguments:
+            n: Samples per row.
+            context: ``(rows, C)``, whose type and device the samples take; ``None`` for a flow
+                without context.
+            seed: Of torch's generator on the processor.
+            dtype: Of the samples if there is no context.
+        Returns: ``(rows, n, D)``, or ``(n, D)`` without context.
+        """
+        if n < 0:
+            msg = f"cannot draw {n} samples; ask for 0 or more"
+            raise ValueError(msg)
+        kind = dtype if context is None else context.dtype
+        device = torch.device("cpu") if context is None else context.device
+        repeated = None if context is None else context.repeat_interleave(n, 0)
+        count = n if repeated is None else len(repeated)
+        generator = torch.Generator().manual_seed(seed)
+        normal = torch.randn(count, self.plan.features, generator=generator, dtype=torch.float64)
+        base = self.plan.base
+        noise = normal * torch.from_numpy(base.scale) + torch.from_numpy(base.loc)
+        x = self.inverse(noise.to(device, kind), repeated)
+        return x if context is None else x.reshape(len(context), n, self.plan.features)
+
+    def _checked(self, x: Tensor, context: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return the context, and which of its rows are not finite; count them."""
+        given = x.new_zeros(len(x), 0) if context is None else context
+        for name, tensor, width in (
+            ("features", x, self.plan.features),
+            ("context", given, self.plan.context),
+        ):
+            if tensor.shape != (len(x), width) or tensor.dtype not in _KINDS:
+                msg = (
+                    f"{name} of shape {tuple(tensor.shape)} and type {tensor.dtype}: expected "
+                    f"{(len(x), width)} of float32 or float64"
+                )
+                raise ValueError(msg)
+        if given.dtype != x.dtype or given.device != x.device:
+            msg = f"features are {x.dtype} on {x.device}, context {given.dtype} on {given.device}"
+            raise ValueError(msg)
+        bad = ~torch.isfinite(given).all(1)
+        with self._lock:
+            self._rows += len(x)
+            self._nonfinite += int(bad.sum())
+        return given, bad
+
+    def _cpu(self, dtype: torch.dtype) -> CpuFlow:
+        with self._lock:
+            if dtype not in self._compiled:
+                self._compiled[dtype] = CpuFlow(self.plan, _KINDS[dtype])
+            return self._compiled[dtype]
+
+    def _torch(self, x: Tensor) -> TorchFlow:
+        key = x.dtype, x.device
+        with self._lock:
+            if key not in self._plain:
+                self._plain[key] = TorchFlow(self.plan, *key)
+            return self._plain[key]
+
+    def _threads(self) -> ThreadPoolExecutor:
+        """Threads with denormals flushed; a forked child gets its own."""
+        with self._lock:
+            if self._pool is None or self._process != os.getpid():
+                self._process = os.getpid()
+                self._pool = ThreadPoolExecutor(
+                    self.threads, "flow-engine", torch.set_flush_denormal, (True,)
+                )
+            return self._pool
+
+
+_KINDS: dict[torch.dtype, Any] = {torch.float32: np.float32, torch.float64: np.float64}
+
+
+def compile_flow(
+    flow: Any, parametrisation: Parametrisation = "nflows", threads: int | None = None
+) -> Engine:
+    """Compile a trained flow at the weights it has now.
+
+    Arguments:
+        flow: What :func:`flows.engine.compile_plan.compile_plan` takes, in evaluation mode.
+        parametrisation: How the scales of nflows' affine layers follow from their networks.
+        threads: See :class:`Engine`.
+    Raises: CompileError if a part of it has no place in a plan.
+    """
+    return Engine(compile_plan(flow, parametrisation), threads)
+
+
+def _fill(
+    flow: CpuFlow, x: NDArray[Any], z: NDArray[Any], context: NDArray[Any], rows: slice
+) -> None:
+    x[rows] = flow.inverse(z[rows], context[rows])
+
+
+def _spoiled(result: Tensor, bad: Tensor) -> Tensor:
+    """NaN in the bad rows."""
+    if bad.any():
+        result[bad] = torch.nan
+    return result

@@ -1,0 +1,200 @@
+"""A plan in plain torch, on any device: yardstick of the compiled way and fallback for it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import linear, relu, silu, softplus
+
+from flows.engine.plan import Affine, Dense, Feedforward, Linear, Made, Plan, Residual, Spline
+from flows.spline import spline_forward, spline_inverse
+
+__all__ = ["TorchFlow"]
+
+
+class TorchFlow:
+    """A flow of a plan as tensors of one type on one device.
+
+    Arguments:
+        plan: What to compute.
+        dtype: ``torch.float32`` or ``torch.float64``.
+        device: Where.
+    Shapes: x, z ``(n, D)``, context ``(n, C)``, or ``None`` for a plan without.
+    """
+
+    def __init__(
+        self, plan: Plan, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu"
+    ) -> None:
+        self.plan, self.dtype, self.device = plan, dtype, torch.device(device)
+        self._tensors: dict[int, Tensor] = {}
+
+    @torch.inference_mode()
+    def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Map data to noise; also ln \\|det ∂z/∂x\\| ``(n,)``."""
+        given = self._embed(context)
+        ladj = x.new_zeros(len(x))
+        for step in self.plan.steps:
+            if isinstance(step, Linear):
+                x = linear(x, self.tensor(step.matrix), self.tensor(step.bias))
+                ladj = ladj + step.log_det
+            elif isinstance(step, Affine):
+                x, slope = self._affine(step, x, self.evaluate(step.made, x, given))
+                ladj = ladj + slope.sum(1)
+            else:
+                raw = _by_feature(self.evaluate(step.made, x, given), x)
+                x, slope = spline_forward(x, raw, step.bins, step.bound, step.limits)
+                ladj = ladj + slope.sum(1)
+        return x, ladj
+
+    @torch.inference_mode()
+    def inverse(self, z: Tensor, context: Tensor | None = None) -> Tensor:
+        """Map noise to data, every hidden unit computed once."""
+        given = self._embed(context)
+        for step in reversed(self.plan.steps):
+            if isinstance(step, Linear):
+                z = linear(z - self.tensor(step.bias), self.tensor(step.inverse))
+            else:
+                z = self._invert(step, z, given)
+        return z
+
+    def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
+        """ln p(x | context) ``(n,)``."""
+        z, ladj = self.forward(x, context)
+        return ladj + self.base_log_prob(z)
+
+    @torch.inference_mode()
+    def base_log_prob(self, z: Tensor) -> Tensor:
+        """Log-density of noise ``(n,)``."""
+        loc, scale = self.tensor(self.plan.base.loc), self.tensor(self.plan.base.scale)
+        constant = float(np.log(self.plan.base.scale).sum())
+        constant += 0.5 * self.plan.features * math.log(2 * math.pi)
+        return -0.5 * ((z - loc) / scale).square().sum(1) - constant
+
+    def tensor(self, array: Any) -> Tensor:
+        """Copy an array of the plan to the device, once."""
+        if id(array) not in self._tensors:
+            tensor = torch.as_tensor(array).to(self.device, self.dtype)
+            self._tensors[id(array)] = tensor
+        return self._tensors[id(array)]
+
+    def dense(self, x: Tensor, dense: Dense) -> Tensor:
+        """Apply a layer to ``(n, in)``."""
+        return linear(x, self.tensor(dense.weight), self.tensor(dense.bias))
+
+    def _embed(self, context: Tensor | None) -> Tensor | None:
+        for layer in self.plan.embedding:
+            context = silu(self.dense(needed(context), layer))
+        return context
+
+    def evaluate(self, made: Made, x: Tensor, given: Tensor | None) -> Tensor:
+        """Outputs ``(n, D · outputs)`` of a network at features and digested context."""
+        h = self.dense(x, made.first)
+        if made.context is not None:
+            h = h + relu(self.dense(needed(given), made.context))
+        h = relu(h) if made.rectified else h
+        for block in made.blocks:
+            if isinstance(block, Feedforward):
+                h = relu(self.dense(h, block.dense))
+                continue
+            a = relu(h * self.tensor(block.scale) + self.tensor(block.shift))
+            u = self.dense(a, block.inner)
+            if block.context.shape[1]:
+                u = u + linear(needed(given), self.tensor(block.context))
+            h = h + self.dense(relu(u), block.outer)
+        return self.dense(h, made.final)
+
+    def _invert(self, step: Affine | Spline, z: Tensor, given: Tensor | None) -> Tensor:
+        x = torch.empty_like(z)
+        outputs = len(step.made.final.bias) // z.shape[1]
+        network = _Incremental(self, step.made, x, given)
+        for d in range(z.shape[1]):
+            raw = network.outputs(d, slice(outputs * d, outputs * (d + 1)))
+            if isinstance(step, Affine):
+                x[:, d] = (z[:, d] - raw[:, 1]) / _scale(raw[:, 0], step)
+            else:
+                x[:, d] = spline_inverse(z[:, d], raw, step.bins, step.bound, step.limits)
+        return x
+
+    def _affine(self, step: Affine, x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
+        raw, shift = _by_feature(parameters, x).unbind(2)
+        scale = _scale(raw, step)
+        bound = step.rule.shift_bound
+        return x * scale + shift.clamp(-bound, bound), torch.log(scale)
+
+
+class _Incremental:
+    """A masked network evaluated degree by degree, while the features ``x`` fill up."""
+
+    def __init__(self, flow: TorchFlow, made: Made, x: Tensor, given: Tensor | None) -> None:
+        self.flow, self.made, self.x = flow, made, x
+        bias = flow.tensor(made.first.bias)
+        first = bias.expand(len(x), -1).clone()
+        if made.context is not None:
+            first += relu(flow.dense(needed(given), made.context))
+        self.streams = [first]
+        self.activated: list[Tensor] = []
+        self.inner: list[Tensor] = []
+        for block in made.blocks:
+            width = len(block.degrees)
+            if isinstance(block, Residual):
+                start = flow.tensor(block.inner.bias).expand(len(x), -1).clone()
+                if block.context.shape[1]:
+                    start += linear(needed(given), flow.tensor(block.context))
+                self.inner.append(start)
+                self.activated.append(torch.empty_like(first))
+                width = first.shape[1]
+            self.streams.append(x.new_empty(len(x), width))
+
+    def outputs(self, feature: int, rows: slice) -> Tensor:
+        """Compute the units of degree ``feature``, then the outputs ``rows`` ``(n, outputs)``."""
+        made, flow = self.made, self.flow
+        now, h = _units(made.degrees, feature), self.streams[0]
+        weight = flow.tensor(made.first.weight)[now, :feature]
+        h[:, now] += linear(self.x[:, :feature], weight)
+        if made.rectified:
+            h[:, now] = relu(h[:, now])
+        for b, block in enumerate(made.blocks):
+            before, after = self.streams[b], self.streams[b + 1]
+            if isinstance(block, Feedforward):
+                was, now = now, _units(block.degrees, feature)
+                after[:, now] = relu(self._part(before, block.dense, now, was.stop))
+                continue
+            a, u = self.activated[b], self.inner[b]
+            scale, shift = flow.tensor(block.scale)[now], flow.tensor(block.shift)[now]
+            a[:, now] = relu(before[:, now] * scale + shift)
+            inside = _units(block.degrees, feature)
+            weight = flow.tensor(block.inner.weight)[inside, : now.stop]
+            u[:, inside] = relu(u[:, inside] + linear(a[:, : now.stop], weight))
+            after[:, now] = before[:, now] + self._part(u, block.outer, now, inside.stop)
+        return self._part(self.streams[-1], made.final, rows, now.stop)
+
+    def _part(self, x: Tensor, dense: Dense, rows: slice, columns: int) -> Tensor:
+        weight, bias = self.flow.tensor(dense.weight), self.flow.tensor(dense.bias)
+        return linear(x[:, :columns], weight[rows, :columns], bias[rows])
+
+
+def _by_feature(parameters: Tensor, x: Tensor) -> Tensor:
+    return parameters.view(len(x), x.shape[1], parameters.shape[1] // x.shape[1])
+
+
+def _units(degrees: Any, degree: int) -> slice:
+    return slice(*(int(i) for i in np.searchsorted(degrees, (degree, degree + 1))))
+
+
+def _scale(raw: Tensor, step: Affine) -> Tensor:
+    return (softplus(raw) + step.rule.least).clamp(max=step.rule.most)
+
+
+def needed(context: Tensor | None) -> Tensor:
+    """Return the context.
+
+    Raises: ValueError if there is none.
+    """
+    if context is None:
+        msg = "the flow is conditional; give it a context of one row per sample"
+        raise ValueError(msg)
+    return context
