@@ -13,6 +13,7 @@ COUNTED: dict[str, str] = {
     r"events\.lumi_missing": "{n:,} events have no luminosity block; 0 was taken",
     r"events\.repeated": "{n:,} events occur more than once; copies share their noise, so they are "
     "not independent",
+    r"events\.repeated_in_chunk": "{n:,} events occur more than once inside a chunk",
     r"events\.digested_identity": "{n:,} events have no number; a digest of their content was "
     "taken",
     r"events\.pileup_drawn": "{n:,} events have no pile-up columns; they were drawn",
@@ -40,8 +41,10 @@ def notes_of(
         if name in several and several[name] is None:
             yield f"{name}: nobody looked for events that occur more than once"
         elif name in several:
-            # the validation looks across chunks, a chunk's own counter inside it alone
             counters["events.repeated"] = several[name]
+        if "events.repeated" in counters:
+            # that looked across chunks, a chunk's own counter inside it alone
+            counters.pop("events.repeated_in_chunk", None)
         for sentence in _counted(counters):
             yield f"{name}: {sentence}"
         yield from _normalisation(name, data)

@@ -43,6 +43,11 @@ def test_the_validation_knows_of_repeated_events():
     (note,) = notes_of({"mc": section()}, {"repeated_events": {"mc": None}})
     assert "nobody looked" in note
     assert not list(notes_of({"mc": section()}, {"repeated_events": {"mc": 0}}))
+    inside = {"mc": section({"events.repeated_in_chunk": 2})}
+    (note,) = notes_of(inside, {"repeated_events": {"mc": 3}})
+    assert "3 events occur" in note
+    (_, note) = notes_of(inside, {"repeated_events": {"mc": None}})
+    assert "2 events occur more than once inside a chunk" in note
 
 
 def test_failures_spoil_the_normalisation():
