@@ -108,7 +108,7 @@ def require_simulation(events: Any) -> None:
         f"{name}_{field}"
         for name, fields in needed.items()
         for field in fields
-        if name not in present or field not in events[name].fields
+        if name not in present or field not in events.layout[name].fields
     ]
     absent = absent_pileup(events)
     if len(absent) < len(PILEUP_FIELDS):
