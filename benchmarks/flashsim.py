@@ -134,7 +134,8 @@ def _describe(path: Path) -> dict[str, Any]:
 
 
 def _print_overhead(result: dict[str, Any]) -> None:
-    for name in ("overhead_us_per_event", "network_us_per_event", "peak_rss_mb"):
+    names = ("overhead_us_per_event", "network_us_per_event", "outside_models_us_per_event")
+    for name in (*names, "peak_rss_mb"):
         limit = f" (at most {TARGETS[name]:g})" if name in TARGETS else ""
         print(f"{name}: {result[name]:.1f}{limit}")
     print(f"mb_per_10k_events: {result['mb_per_10k_events']:.1f}")

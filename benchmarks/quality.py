@@ -80,8 +80,9 @@ def measure(
         "auc_error": auc.error,
         "auc_floor": _auc(truth.conditions, floor, seed).auc,
         "classifier": dict(SETTINGS),
-        "efficiency_max_dev": _efficiency(table, truth, flash),
-        "efficiency_floor": _efficiency(table, truth, other),
+        "efficiency_max_dev": _efficiency(table, truth, _probability(bundle, truth)),
+        "efficiency_max_dev_drawn": _efficiency(table, truth, flash.has),
+        "efficiency_floor": _efficiency(table, truth, other.has),
         "shares_max_dev": max(_shares(table, pair).values()),
         "objects": len(truth.reconstructed),
         "compared": int(pair[0].has.sum()),
@@ -97,6 +98,10 @@ def _simulate(bundle: Path, truth: TrainingTable, seed: int) -> Sample:
     identity = Identity(seed, "quality", model.card.name, zero, zero, rows, zero, zero)
     out = model.simulate(truth.conditions, identity)
     return Sample(out.kept, out.targets, out.categories)
+
+
+def _probability(bundle: Path, truth: TrainingTable) -> np.ndarray:
+    return np.asarray(resident(Bundle.load(bundle)).probability(truth.conditions))
 
 
 def _common(first: Sample, second: Sample) -> tuple[Sample, Sample]:
@@ -194,8 +199,10 @@ def _share_rows(
     ]
 
 
-def _efficiency(table: ObjectTable, truth: TrainingTable, second: Sample) -> float:
+def _efficiency(table: ObjectTable, truth: TrainingTable, second: np.ndarray) -> float:
     """Largest difference of the reconstructed share in bins of at least 1,000 objects.
+
+    ``second`` ``(n,)`` is who was drawn or with what probability; the latter adds no noise.
 
     Six slices of |eta|, times as many of pt, at most ten, as leave 1,500 objects in the mean bin.
     """
@@ -208,8 +215,7 @@ def _efficiency(table: ObjectTable, truth: TrainingTable, second: Sample) -> flo
         message = f"{len(pt)} {table.name} objects fill no bin of {EFFICIENCY_ROWS}; take more"
         raise ValueError(message)
     return max(
-        abs(float(truth.reconstructed[inside].mean() - second.has[inside].mean()))
-        for inside in judged
+        abs(float(truth.reconstructed[inside].mean() - second[inside].mean())) for inside in judged
     )
 
 
