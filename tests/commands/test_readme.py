@@ -16,7 +16,7 @@ README = Path(__file__).parents[2] / "README.md"
 @pytest.fixture
 def example(tmp_path):
     """The processor of the README as a file."""
-    (block,) = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.DOTALL)
+    (block,) = re.findall(r"```python\n(# mine.py\n.*?)```", README.read_text(), flags=re.DOTALL)
     path = tmp_path / "mine.py"
     path.write_text(block)
     return path

@@ -99,7 +99,8 @@ def test_an_interrupted_training_goes_on_to_the_same_weights(tmp_path):
     )
     assert seen == [("flow", 3)]
     for name, tensor in whole.tensors.items():
-        assert torch.equal(tensor, resumed.tensors[name]), name
+        same = {"rtol": 0, "atol": 0, "equal_nan": True}  # targets of objects that are not kept
+        torch.testing.assert_close(resumed.tensors[name], tensor, **same, msg=name)
 
 
 def test_a_checkpoint_of_another_training_is_refused(tmp_path):
