@@ -91,7 +91,7 @@ def open_client(settings: ExecutorSettings) -> Iterator[distributed.Client]:
             worker_dashboard_address=f"{LOOPBACK}:0",
             local_directory=scratch,
             env=settings.environment(),
-            silence_logs="ERROR",
+            silence_logs="CRITICAL",
             preload=["executors.preload"],
         ) as cluster,
         distributed.Client(cluster) as client,
