@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import accumulate
+
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import log_softmax, one_hot
+from torch.nn.functional import log_softmax
 
 from flows.masked import ContextMade
 from flows.sampling import IncrementalMade
@@ -15,9 +17,9 @@ __all__ = ["CategoricalHead", "CategoricalSampler", "encode"]
 
 def encode(codes: Tensor, sizes: tuple[int, ...]) -> Tensor:
     """One-hot of every column side by side: codes ``(n, K)`` to uint8 ``(n, sum of sizes)``."""
-    columns = [one_hot(codes[:, k].long(), size) for k, size in enumerate(sizes)]
-    joined = torch.cat(columns, 1) if columns else codes.new_zeros(len(codes), 0)
-    return joined.to(torch.uint8)
+    offsets = torch.tensor([0, *accumulate(sizes)][:-1], dtype=torch.int64, device=codes.device)
+    encoded = torch.zeros(len(codes), sum(sizes), dtype=torch.uint8, device=codes.device)
+    return encoded.scatter_(1, codes.long() + offsets, 1)
 
 
 class CategoricalHead(nn.Module):

@@ -6,10 +6,11 @@ import math
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from flows.transform import Given, Image, Transform, TransformError
+from flows.transform import Column, Given, GivenColumns, Image, Transform, TransformError
 
 __all__ = ["Affine", "Arctan", "Clip", "Log", "Log1p", "Logit", "Standardise"]
 
@@ -32,6 +33,16 @@ class Affine(Transform):
     kind: ClassVar[str] = "affine"
     scale: float = 1.0
     offset: float = 0.0
+
+    def forward_in_place(self, x: Column, given: GivenColumns) -> None:
+        """Scale, then shift."""
+        x *= self.scale
+        x += self.offset
+
+    def inverse_in_place(self, y: Column, given: GivenColumns) -> None:
+        """Shift back, then divide."""
+        y -= self.offset
+        y /= self.scale
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.scale) and self.scale != 0 and math.isfinite(self.offset)):
@@ -77,6 +88,18 @@ class Standardise(Transform):
         mean, deviation = self._constants()
         return y * deviation + mean
 
+    def forward_in_place(self, x: Column, given: GivenColumns) -> None:
+        """Shift by the mean, divide by the deviation."""
+        mean, deviation = self._constants()
+        x -= mean
+        x /= deviation
+
+    def inverse_in_place(self, y: Column, given: GivenColumns) -> None:
+        """Multiply by the deviation, add the mean."""
+        mean, deviation = self._constants()
+        y *= deviation
+        y += mean
+
     def _constants(self) -> tuple[float, float]:
         if self.mean is None or self.deviation is None:
             msg = "standardise is used before it was fitted; call fit with training values"
@@ -95,6 +118,18 @@ class Log(Transform):
     scale: float = 1.0
     offset: float = 0.0
     floor: float = 1e-12
+
+    def forward_in_place(self, x: Column, given: GivenColumns) -> None:
+        """Logarithm of the scaled value."""
+        x *= self.scale
+        x += self.offset
+        np.log(np.maximum(x, self.floor, out=x), out=x)
+
+    def inverse_in_place(self, y: Column, given: GivenColumns) -> None:
+        """Exponential, then the affine map back."""
+        np.exp(y, out=y)
+        y -= self.offset
+        y /= self.scale
 
     def __post_init__(self) -> None:
         if self.scale == 0 or self.floor <= 0:
@@ -121,6 +156,16 @@ class Log1p(Transform):
 
     kind: ClassVar[str] = "log1p"
     scale: float = 1.0
+
+    def forward_in_place(self, x: Column, given: GivenColumns) -> None:
+        """Logarithm of one plus the scaled value."""
+        x *= self.scale
+        np.log1p(x, out=x)
+
+    def inverse_in_place(self, y: Column, given: GivenColumns) -> None:
+        """Exponential minus one, unscaled."""
+        np.expm1(y, out=y)
+        y /= self.scale
 
     def __post_init__(self) -> None:
         if self.scale == 0:
@@ -152,6 +197,18 @@ class Arctan(Transform):
     scale: float = 1.0
     center: float = 0.0
 
+    def forward_in_place(self, x: Column, given: GivenColumns) -> None:
+        """Arc tangent of the scaled distance from the center."""
+        x -= self.center
+        x *= self.scale
+        np.arctan(x, out=x)
+
+    def inverse_in_place(self, y: Column, given: GivenColumns) -> None:
+        """Tangent, unscaled, back to the center."""
+        np.tan(y, out=y)
+        y /= self.scale
+        y += self.center
+
     def __post_init__(self) -> None:
         if self.scale == 0:
             msg = "arctan with scale 0 has no inverse"
@@ -178,6 +235,12 @@ class Logit(Transform):
 
     kind: ClassVar[str] = "logit"
     margin: float = 1e-6
+
+    def inverse_in_place(self, y: Column, given: GivenColumns) -> None:
+        """Logistic function."""
+        np.exp(np.negative(y, out=y), out=y)
+        y += 1.0
+        np.reciprocal(y, out=y)
 
     def __post_init__(self) -> None:
         if not 0 < self.margin < 0.5:
@@ -206,6 +269,14 @@ class Clip(Transform):
     kind: ClassVar[str] = "clip"
     low: float | None = None
     high: float | None = None
+
+    def forward_in_place(self, x: Column, given: GivenColumns) -> None:
+        """Move values outside onto the nearer edge."""
+        np.clip(x, *self._edges(), out=x)
+
+    def inverse_in_place(self, y: Column, given: GivenColumns) -> None:
+        """Move values outside onto the nearer edge."""
+        np.clip(y, *self._edges(), out=y)
 
     def __post_init__(self) -> None:
         if self.low is not None and self.high is not None and not self.low <= self.high:

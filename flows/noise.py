@@ -23,6 +23,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from flows.noise_kernels import fill_words
+
 __all__ = [
     "Identity",
     "NoiseOverflowError",
@@ -30,6 +32,7 @@ __all__ = [
     "normals",
     "normals_from_words",
     "philox",
+    "tensor_words",
     "uniforms",
     "uniforms_from_words",
     "words",
@@ -192,16 +195,30 @@ def words(keys: Array, counters: Array, dims: int, attempt: Array) -> Array:
     _fits("block", [max(blocks - 1, 0)], 16)
     if len(attempt):
         _fits("attempt", (int(attempt.min()), int(attempt.max())), 16)
-    if isinstance(keys, Tensor):
-        block: Any = torch.arange(blocks, dtype=torch.int64, device=keys.device)[None, :]
-    else:
-        block = np.arange(blocks, dtype=np.int64)[None, :]
+    if not isinstance(keys, Tensor):
+        return _compiled_words(keys, counters, attempt, dims)
+    if keys.device.type == "cpu":
+        arrays = keys.numpy(), counters.numpy(), attempt.numpy()
+        return torch.from_numpy(_compiled_words(*arrays, dims))
+    return tensor_words(keys, counters, attempt, dims)
+
+
+def tensor_words(keys: Tensor, counters: Tensor, attempt: Tensor, dims: int) -> Tensor:
+    """Compute :func:`words` in plain torch, on any device."""
+    blocks = -(-dims // DIMENSIONS_PER_BLOCK)
+    block = torch.arange(blocks, dtype=torch.int64, device=keys.device)[None, :]
     last = block | (attempt[:, None] << 16)
-    first: Any = [counters[:, i : i + 1] | (block & 0) for i in range(3)]
-    quartets: Any = philox((*first, last), (keys[:, 0:1], keys[:, 1:2]))
-    stacked: Any = torch.stack(quartets, -1) if isinstance(keys, Tensor) else np.stack(quartets, -1)
-    picked: Array = stacked.reshape(len(keys), blocks * DIMENSIONS_PER_BLOCK)[:, :dims]
-    return picked
+    first = [counters[:, i : i + 1] | (block & 0) for i in range(3)]
+    quartets = philox((*first, last), (keys[:, 0:1], keys[:, 1:2]))
+    return torch.stack(quartets, -1).reshape(len(keys), -1)[:, :dims]
+
+
+def _compiled_words(
+    keys: NDArray[Any], counters: NDArray[Any], attempt: NDArray[Any], dims: int
+) -> NDArray[np.int64]:
+    drawn = np.empty((len(keys), dims), dtype=np.int64)
+    fill_words(keys, counters, attempt, drawn)
+    return drawn
 
 
 def uniforms_from_words(word: Array) -> Array:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from flows.architectures import ConditionalFlow
 from flows.bundle import Bundle, BundleError
 from flows.categorical import CategoricalHead, CategoricalSampler, encode
+from flows.columns import ArrayColumns, Columns, Drawn, TensorColumns
 from flows.efficiency import Efficiency
 from flows.engine.compile_plan import compile_plan
 from flows.engine.cpu_flow import CpuFlow
@@ -20,25 +20,9 @@ from flows.layout import ObjectLayout
 from flows.reference import weights
 from flows.spec import ObjectSpec, SpecError
 
-__all__ = ["KIND", "Drawn", "ObjectModel", "ObjectSampler"]
+__all__ = ["KIND", "ObjectModel", "ObjectSampler"]
 
 KIND = "object"
-
-
-class Drawn(NamedTuple):
-    """What one pass makes of ``n`` rows.
-
-    Attributes:
-        targets: float32 ``(n, T)`` in the targets' units.
-        codes: int64 ``(n, K)``, position among the declared values of every visible category.
-        outside: bool ``(n,)``, an image was left, so the row was clipped.
-        broken: bool ``(n,)``, a target is not finite.
-    """
-
-    targets: Tensor
-    codes: Tensor
-    outside: Tensor
-    broken: Tensor
 
 
 class ObjectModel(nn.Module):
@@ -57,6 +41,7 @@ class ObjectModel(nn.Module):
         super().__init__()
         _fits(layout, spec)
         self.layout, self.spec = layout, spec
+        self.columns = TensorColumns(layout)
         self.efficiency = Efficiency(spec.efficiency)
         self.categories = None if spec.categories is None else CategoricalHead(spec.categories)
         self.flow = None if spec.flow is None else ConditionalFlow(spec.flow)
@@ -68,46 +53,6 @@ class ObjectModel(nn.Module):
     def sizes(self) -> tuple[int, ...]:
         """Number of values of every discrete column, the hidden ones included."""
         return tuple(len(c.values) for c in self.layout.discrete)
-
-    def given(self, conditions: Tensor) -> dict[str, Tensor]:
-        """Conditions ``(n, C)`` by name."""
-        columns = conditions.unbind(1)
-        return dict(zip(self.layout.condition_names, columns))
-
-    def features(self, conditions: Tensor) -> Tensor:
-        """Conditions ``(n, C)`` in physics units to float32 columns ``(n, F)`` for the networks."""
-        columns = []
-        for column, values in zip(self.layout.conditions, conditions.unbind(1)):
-            mapped = column.chain.forward(values).to(torch.float32)
-            columns.append(mapped[:, None] if mapped.ndim == 1 else mapped)
-        return torch.cat(columns, 1)
-
-    def to_physics(self, latent: Tensor, conditions: Tensor, codes: Tensor) -> Drawn:
-        """Undo the targets' transforms and put the spikes where their hidden category says so.
-
-        Arguments:
-            latent: ``(n, T)`` as the flow makes it.
-            conditions: ``(n, C)`` in physics units.
-            codes: ``(n, K + hidden)`` codes of all discrete columns.
-        """
-        given = self.given(conditions)
-        visible = len(self.layout.categories)
-        hidden = iter(range(visible, codes.shape[1]))
-        targets = torch.empty_like(latent)
-        outside = torch.zeros(len(latent), dtype=torch.bool, device=latent.device)
-        for t, column in enumerate(self.layout.targets):
-            values, left = column.chain.inverse(latent[:, t], given)
-            if column.spikes:
-                code = codes[:, next(hidden)]
-                places = torch.tensor(
-                    (0.0, *column.spikes), dtype=torch.float64, device=latent.device
-                )
-                values = torch.where(code > 0, places[code], values)
-                left = left & (code == 0)
-            targets[:, t] = values.to(torch.float32)
-            outside |= left
-        broken = ~torch.isfinite(targets).all(1)
-        return Drawn(targets, codes[:, :visible].contiguous(), outside, broken)
 
     def to_tensors(self) -> dict[str, Tensor]:
         """Weights by name, as a bundle stores them."""
@@ -146,23 +91,31 @@ class ObjectSampler:
         self.model = model.eval()
         self.head = None if model.categories is None else CategoricalSampler(model.categories)
         self.flow = None if model.flow is None else _inverse(model.flow)
+        on_cpu = model.pileup.device.type == "cpu"
+        self.columns: Columns = ArrayColumns(model.layout) if on_cpu else model.columns
 
     @torch.inference_mode()
-    def probability(self, conditions: Tensor) -> Tensor:
-        """p(reconstructed | conditions), float32 ``(n,)``."""
-        probability: Tensor = self.model.efficiency(self.model.features(conditions))
-        return probability
+    def probability(self, conditions: Tensor) -> tuple[Tensor, Tensor]:
+        """p(reconstructed | conditions), float32 ``(n,)``, with the features ``(n, F)``."""
+        features = self.columns.features(conditions)
+        probability: Tensor = self.model.efficiency(features)
+        return probability, features
 
     @torch.inference_mode()
-    def draw(self, conditions: Tensor, uniform: Tensor, normal: Tensor) -> Drawn:
-        """Make categories from uniforms ``(n, K + hidden)`` and targets from normals ``(n, T)``."""
-        context = self.model.features(conditions)
-        codes = torch.zeros(len(context), 0, dtype=torch.int64, device=context.device)
+    def draw(self, features: Tensor, conditions: Tensor, uniform: Tensor, normal: Tensor) -> Drawn:
+        """Make categories from uniforms ``(n, K + hidden)`` and targets from normals ``(n, T)``.
+
+        Arguments:
+            features: ``(n, F)`` that :meth:`probability` made of the same conditions.
+            conditions: ``(n, C)`` in physics units.
+        """
+        codes = torch.zeros(len(features), 0, dtype=torch.int64, device=features.device)
+        context = features
         if self.head is not None:
-            codes = self.head(uniform, context)
-            context = torch.cat([context, encode(codes, self.model.sizes).float()], 1)
+            codes = self.head(uniform, features)
+            context = torch.cat([features, encode(codes, self.model.sizes).float()], 1)
         latent = normal if self.flow is None else self.flow(normal, context)
-        return self.model.to_physics(latent, conditions, codes)
+        return self.columns.to_physics(latent, conditions, codes)
 
 
 def _inverse(flow: ConditionalFlow) -> Callable[[Tensor, Tensor], Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
 from typing import ClassVar, Self
 
@@ -12,8 +13,9 @@ from numpy.typing import NDArray
 from scipy.special import ndtr, ndtri
 from torch import Tensor
 
+from flows.column_kernels import fill_forward, fill_inverse
 from flows.spline import Segment, segment_forward, segment_inverse
-from flows.transform import Given, Image, Transform, TransformError
+from flows.transform import Column, Given, GivenColumns, Image, Transform, TransformError
 
 __all__ = ["QuantileNormal"]
 
@@ -110,14 +112,25 @@ class QuantileNormal(Transform):
         above = values[-1] + (y - normals[-1]) / slopes[-1]
         return torch.where(y < normals[0], below, torch.where(y > normals[-1], above, inside))
 
+    def forward_in_place(self, x: Column, given: GivenColumns) -> None:
+        """Map values to normal deviations, compiled."""
+        fill_forward(x, *self._arrays, x)
+
+    def inverse_in_place(self, y: Column, given: GivenColumns) -> None:
+        """Map normal deviations to values, compiled."""
+        fill_inverse(y, *self._arrays, y)
+
     def _tables(self, like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        tables = torch.from_numpy(np.stack(self._arrays)).to(like.device, like.dtype)
+        return tables[0], tables[1], tables[2]
+
+    @cached_property
+    def _arrays(self) -> tuple[Column, Column, Column]:
+        """Values, normals and slopes at the knots, each ``(knots,)``."""
         if self.values is None or self.normals is None or self.slopes is None:
             msg = "quantile-normal is used before it was fitted; call fit with training values"
             raise TransformError(msg)
-        tables = torch.tensor(
-            [self.values, self.normals, self.slopes], dtype=like.dtype, device=like.device
-        )
-        return tables[0], tables[1], tables[2]
+        return np.array(self.values), np.array(self.normals), np.array(self.slopes)
 
 
 def _segment(values: Tensor, normals: Tensor, slopes: Tensor, left: Tensor) -> Segment:

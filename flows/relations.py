@@ -6,11 +6,12 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid, softplus
 
-from flows.transform import Given, Image, Transform, TransformError
+from flows.transform import Column, Given, GivenColumns, Image, Transform, TransformError
 
 __all__ = ["DifferenceTo", "FromRounded", "RatioTo", "ResponseAbove", "WrapPhi"]
 
@@ -193,6 +194,13 @@ class ResponseAbove(Transform):
     def inverse(self, y: Tensor, given: Given) -> Tensor:
         """Threshold plus the response times the condition's distance."""
         return torch.exp(y) * self._scale(y, given) + self.threshold
+
+    def inverse_in_place(self, y: Column, given: GivenColumns) -> None:
+        """Threshold plus the response times the condition's distance."""
+        distance = (given[self.name] - self.threshold) / self.softness
+        np.exp(y, out=y)
+        y *= self.softness * np.maximum(np.logaddexp(0.0, distance), 1e-6)
+        y += self.threshold
 
     def _scale(self, like: Tensor, given: Given) -> Tensor:
         distance = _column(given, self.name, like) - self.threshold

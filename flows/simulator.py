@@ -84,14 +84,15 @@ class ObjectSimulator(ResidentModel):
         counters["nonfinite_conditions"] = int((~usable).sum())
         counters["outside_training_range"] = self._outside(conditions[usable])
         kept = ~usable
-        kept[usable] = self._reconstructed(conditions[usable], identity.take(usable))
+        kept[usable], features = self._reconstructed(conditions[usable], identity.take(usable))
         counters["kept"] = int(kept.sum())
         drawn = usable[kept]
         targets = np.full((len(drawn), len(self.layout.targets)), np.nan, dtype=np.float32)
         categories = np.full((len(drawn), len(self._values)), MISSING_CATEGORY, dtype=np.int64)
         both = kept & usable
         if both.any():
-            targets[drawn], codes = self._columns(conditions[both], identity.take(both), counters)
+            inputs = features[kept[usable]], conditions[both]
+            targets[drawn], codes = self._columns(inputs, identity.take(both), counters)
             for k, values in enumerate(self._values):
                 categories[drawn, k] = values[codes[:, k]]
         return Simulated(kept, targets, categories, counters)
@@ -129,27 +130,32 @@ class ObjectSimulator(ResidentModel):
 
     def _reconstructed(
         self, conditions: NDArray[np.float32], identity: Identity
-    ) -> NDArray[np.bool_]:
+    ) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
+        """Return which rows are kept, with the features of all."""
         if not len(conditions):
-            return np.zeros(0, dtype=bool)
+            return np.zeros(0, dtype=bool), conditions
         keys, counters = identity.keys("efficiency"), identity.counters()
-        kept: NDArray[np.bool_] = self._efficiency.apply(conditions, keys, counters)[0]
-        return kept
+        kept, _, features = self._efficiency.apply(conditions, keys, counters)
+        return kept, features
 
     def _columns(
-        self, conditions: NDArray[np.float32], identity: Identity, counters: dict[str, int]
+        self,
+        inputs: tuple[NDArray[np.float32], NDArray[np.float32]],
+        identity: Identity,
+        counters: dict[str, int],
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         noise = np.concatenate(
             [identity.keys("categories"), identity.keys("flow"), identity.counters()], axis=1
         )
-        attempt = np.zeros(len(conditions), dtype=np.int64)
-        targets, codes, outside, broken = self._generate.apply(conditions, noise, attempt)
+        attempt = np.zeros(len(noise), dtype=np.int64)
+        targets, codes, outside, broken = self._generate.apply(*inputs, noise, attempt)
         for number in range(1, ATTEMPTS + 1):
             again = np.flatnonzero(outside | broken)
             if not len(again):
                 break
             counters["resampled"] += len(again)
-            results = self._generate.apply(conditions[again], noise[again], attempt[again] + number)
+            rows = *(array[again] for array in inputs), noise[again], attempt[again] + number
+            results = self._generate.apply(*rows)
             for array, result in zip((targets, codes, outside, broken), results):
                 array[again] = result
         counters["clipped"] = int((outside & ~broken).sum())
@@ -158,18 +164,20 @@ class ObjectSimulator(ResidentModel):
         return targets, codes
 
     def _keep(self, conditions: Tensor, keys: Tensor, counters: Tensor) -> tuple[Tensor, ...]:
-        probability = self._sampler.probability(conditions)
+        probability, features = self._sampler.probability(conditions)
         attempt = torch.zeros_like(keys[:, 0])
         uniform = uniforms_from_words(words(keys, counters, 1, attempt))[:, 0]
-        return uniform < probability, probability
+        return uniform < probability, probability, features
 
-    def _draw(self, conditions: Tensor, noise: Tensor, attempt: Tensor) -> tuple[Tensor, ...]:
+    def _draw(
+        self, features: Tensor, conditions: Tensor, noise: Tensor, attempt: Tensor
+    ) -> tuple[Tensor, ...]:
         discrete, targets = len(self._sampler.model.sizes), len(self.layout.targets)
         first = words(noise[:, 0:2], noise[:, 4:7], discrete, torch.zeros_like(attempt))
         even = targets + targets % 2
         second = words(noise[:, 2:4], noise[:, 4:7], even, attempt)
         normal = normals_from_words(second)[:, :targets]
-        return self._sampler.draw(conditions, uniforms_from_words(first), normal)
+        return self._sampler.draw(features, conditions, uniforms_from_words(first), normal)
 
     def _training_ranges(self) -> NDArray[np.float64]:
         ranges = self.card.ranges

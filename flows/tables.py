@@ -124,7 +124,7 @@ def prepare(table: TrainingTable, model: ObjectModel, seed: int) -> Prepared:
     """Apply the fitted transforms of a model to a table."""
     layout = model.layout
     with torch.no_grad():
-        features = model.features(torch.from_numpy(table.conditions))
+        features = model.columns.features(torch.from_numpy(table.conditions))
     noise = _uniform(table.targets.shape, seed)
     generator = torch.Generator().manual_seed(seed)
     filler = torch.randn(table.targets.shape, generator=generator)

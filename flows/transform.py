@@ -9,12 +9,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Self
 
+import numpy as np
+import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-__all__ = ["Given", "Image", "Transform", "TransformError", "transform_from_dict"]
+__all__ = [
+    "Column",
+    "Given",
+    "GivenColumns",
+    "Image",
+    "Transform",
+    "TransformError",
+    "transform_from_dict",
+]
 
 Given = Mapping[str, Tensor]
 """Condition columns by name, each ``(n,)`` in physics units."""
+Column = NDArray[np.float64]
+GivenColumns = Mapping[str, Column]
+"""The same as arrays, contiguous."""
 
 _KINDS: dict[str, type[Transform]] = {}
 
@@ -74,6 +88,17 @@ class Transform(ABC):
     def inverse(self, y: Tensor, given: Given) -> Tensor:
         """Map back ``y`` ``(n,)`` that lies in the image."""
 
+    def forward_in_place(self, x: Column, given: GivenColumns) -> None:
+        """Overwrite ``x`` ``(n,)`` with :meth:`forward` of it, on the processor, without noise.
+
+        Maps that are used on every object override it by a few passes of numpy.
+        """
+        x[:] = self.forward(torch.from_numpy(x), _tensors(given)).numpy()
+
+    def inverse_in_place(self, y: Column, given: GivenColumns) -> None:
+        """Overwrite ``y`` ``(n,)`` with :meth:`inverse` of it, on the processor."""
+        y[:] = self.inverse(torch.from_numpy(y), _tensors(given)).numpy()
+
     def to_dict(self) -> dict[str, Any]:
         """Write as plain JSON types, ``kind`` first."""
         values = dataclasses.asdict(self)
@@ -82,6 +107,10 @@ class Transform(ABC):
     def needs_fit(self) -> bool:
         """Tell whether a constant is still missing."""
         return any(getattr(self, f.name) is None for f in dataclasses.fields(self))
+
+
+def _tensors(given: GivenColumns) -> Given:
+    return {name: torch.from_numpy(column) for name, column in given.items()}
 
 
 def _plain(value: Any) -> Any:

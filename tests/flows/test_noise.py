@@ -15,6 +15,7 @@ from flows.noise import (
     normals,
     normals_from_words,
     philox,
+    tensor_words,
     uniforms,
     uniforms_from_words,
     words,
@@ -149,6 +150,19 @@ def test_backends_agree(values):
     uniform = uniforms_from_words(word)
     assert ((uniform > 0) & (uniform < 1)).all()
     assert np.isfinite(normals_from_words(word)).all()
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 17), st.integers(0, 2**16 - 1))
+def test_compiled_words_are_those_of_torch(seed, dims, attempt):
+    draw = np.random.default_rng(seed)
+    keys, counters = (draw.integers(0, 2**32, (5, n)) for n in (2, 3))
+    tries = np.full(5, attempt)
+    arrays = (keys, counters, tries)
+    plain = tensor_words(*map(torch.from_numpy, arrays), dims).numpy()
+    assert np.array_equal(words(keys, counters, dims, tries), plain)
+    assert np.array_equal(
+        words(*map(torch.from_numpy, (keys, counters)), dims, torch.from_numpy(tries)), plain
+    )
 
 
 def test_normals_of_a_row_do_not_depend_on_the_number_of_rows():

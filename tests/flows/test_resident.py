@@ -169,9 +169,9 @@ def test_rows_that_leave_an_image_are_drawn_again_then_clipped(bundle, condition
         attempts = []
         sampler = model._sampler
 
-        def wild(context, uniform, normal):
+        def wild(features, conditions, uniform, normal):
             attempts.append(normal)
-            return sampler.draw(context, uniform, torch.full_like(normal, 1e6))
+            return sampler.draw(features, conditions, uniform, torch.full_like(normal, 1e6))
 
         model._sampler = _Replaced(sampler, wild)
         result = model.simulate(conditions[:50], toy_identity(50))
@@ -188,8 +188,8 @@ def test_rows_that_stay_broken_are_missing_and_counted(bundle, conditions):
         model = ObjectSimulator(bundle, None, "cpu", pool)
         sampler = model._sampler
 
-        def broken(context, uniform, normal):
-            drawn = sampler.draw(context, uniform, normal)
+        def broken(*inputs):
+            drawn = sampler.draw(*inputs)
             nowhere = torch.full_like(drawn.targets, torch.nan)
             return drawn._replace(targets=nowhere, broken=torch.ones_like(drawn.broken))
 

@@ -157,7 +157,7 @@ def test_transforms_of_a_trained_model_return_its_table(trained):
         [part.argmax(1) for part in torch.split(data.encoded, list(model.sizes), 1)], 1
     )
     conditions = torch.from_numpy(table.conditions)[data.matched]
-    drawn = model.to_physics(data.latent, conditions, codes)
+    drawn = model.columns.to_physics(data.latent, conditions, codes)
     expected = torch.from_numpy(table.targets)
     kept = ~drawn.outside
     assert kept.float().mean() > 0.995
