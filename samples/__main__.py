@@ -37,6 +37,12 @@ def _parser() -> argparse.ArgumentParser:
         metavar="P",
         help="collisions in the pile-up pool (default: %(default)s)",
     )
+    add(
+        "--pileup-seed",
+        type=int,
+        metavar="U",
+        help="seed of the pile-up pool alone: samples of one campaign share one (default: S)",
+    )
     add("-j", "--jobs", type=int, default=1, metavar="J", help="processes (default: 1)")
     add("-o", "--output", required=True, type=Path, metavar="FILE", help="ROOT file to write")
     return parser
@@ -53,6 +59,7 @@ def _check(arguments: argparse.Namespace) -> Request:
         arguments.seed,
         arguments.detector_seed,
         arguments.pool_events,
+        arguments.pileup_seed,
     )
     if arguments.jobs < 1:
         message = f"jobs is {arguments.jobs}; it must be at least 1"

@@ -47,15 +47,18 @@ class Request:
     detector_seed: int | None = None
     """Seed of the detector alone; the same generator events are seen again under another one."""
     pool_events: int = pileup.POOL_EVENTS
+    pileup_seed: int | None = None
+    """Seed of the pile-up pool alone: samples of one campaign share a library of collisions."""
 
     def __post_init__(self) -> None:
         if self.process not in PROCESSES:
             message = f"process {self.process!r} is unknown; choose one of {', '.join(PROCESSES)}"
             raise ValueError(message)
-        for name, least in (("events", 1), ("seed", 0), ("detector_seed", 0), ("pool_events", 1)):
+        least = {"events": 1, "seed": 0, "detector_seed": 0, "pool_events": 1, "pileup_seed": 0}
+        for name, smallest in least.items():
             value = getattr(self, name)
-            if value is not None and value < least:
-                message = f"{name} is {value}; it must be at least {least}"
+            if value is not None and value < smallest:
+                message = f"{name} is {value}; it must be at least {smallest}"
                 raise ValueError(message)
 
     @property
@@ -68,7 +71,13 @@ class Request:
     def identity(self) -> str:
         """What the file is, in one line."""
         detector = self.seed if self.detector_seed is None else self.detector_seed
-        return f"{self.process} {self.events} {self.seed} {detector} {self.pool_events}"
+        text = f"{self.process} {self.events} {self.seed} {detector} {self.pool_events}"
+        return text if self.pileup_seed is None else f"{text} {self.pileup_seed}"
+
+    @property
+    def pool_seed(self) -> int:
+        """Seed of the pile-up pool."""
+        return self.seed if self.pileup_seed is None else self.pileup_seed
 
 
 def stream(seed: int, process: str, purpose: int, batch: int) -> np.random.SeedSequence:
@@ -149,7 +158,7 @@ def nano_batch(request: Request, batch: int, pool: Pool) -> ak.Array:
 def nano_batches(request: Request, workers: int = 1) -> Iterator[ak.Array]:
     """Yield the batches of a request in order, made by ``workers`` processes."""
     if workers == 1:
-        pool = pool_of(request.seed, request.pool_events)
+        pool = pool_of(request.pool_seed, request.pool_events)
         for batch in range(len(request.sizes)):
             yield nano_batch(request, batch, pool)
         return
@@ -163,7 +172,7 @@ def nano_batches(request: Request, workers: int = 1) -> Iterator[ak.Array]:
 
 def _from_workers(request: Request, executor: Executor, workers: int) -> Iterator[ak.Array]:
     parts = pileup.pool_parts(request.pool_events)
-    seeds = [request.seed] * len(parts)
+    seeds = [request.pool_seed] * len(parts)
     pool = pileup.join(list(executor.map(pileup.make_part, seeds, range(len(parts)), parts)))
     waiting: deque[Future[ak.Array]] = deque()
     for batch in range(len(request.sizes)):

@@ -46,12 +46,16 @@ def test_detector_seed_changes_the_detector_alone(tmp_path):
         assert not ak.array_equal(first[name].array(), second[name].array()), name
 
 
-def test_the_pool_decides_the_pile_up_alone(tmp_path):
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [(["--pool-events", "8"], []), (["--pileup-seed", "4"], ["--pileup-seed", "5"])],
+)
+def test_the_pool_decides_the_pile_up_alone(tmp_path, first, second):
     trees = []
-    for pool in ("8", "40"):
-        path = tmp_path / f"{pool}.root"
-        few = ["--process", "zmumu", "--events", "20", "--seed", "4", "--pool-events", pool]
-        assert main([*few, "-o", str(path)]) == 0
+    for number, pool in enumerate((first, second)):
+        path = tmp_path / f"{number}.root"
+        few = ["--process", "zmumu", "--events", "20", "--seed", "4", "--pool-events", "40"]
+        assert main([*few, *pool, "-o", str(path)]) == 0
         trees.append(uproot.open(path)["Events"])
     first, second = trees
     for name in ("GenPart_pt", "Pileup_nPU"):
