@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any
@@ -11,11 +12,13 @@ from executors.errors import ConfigurationError
 from executors.execution import RunResult
 from executors.plan import Plan
 from executors.report import NAME, RunDescription, build_report, write_report
+from executors.resume import Resumption
 from executors.settings import ExecutorSettings
+from executors.state import StateStore
 
 __all__ = ["Account"]
 
-UNFINISHED = "written before the first chunk; the run was killed, or goes on"
+UNFINISHED = "written before the first chunk; the run was killed, or goes on (see `report`)"
 
 
 class Account:
@@ -28,6 +31,8 @@ class Account:
         plan: What will be done.
         settings: Where.
         earlier: Report that the output directory holds, None for a new one.
+        store: Results of chunks on disk.
+        resumption: What of an earlier run is used again, None where that was not asked for.
     """
 
     def __init__(
@@ -36,9 +41,12 @@ class Account:
         plan: Plan,
         settings: ExecutorSettings,
         earlier: Mapping[str, Any] | None,
+        store: StateStore | None = None,
+        resumption: Resumption | None = None,
     ) -> None:
         self.description, self.plan, self.settings = description, plan, settings
         self.begun = False
+        self._store, self._resumption = store, resumption
         self._earlier = earlier
         self._result: RunResult | None = None
 
@@ -58,11 +66,14 @@ class Account:
             self.write(self._result or RunResult.stopped(self.plan, error), stopped=error)
 
     def begin(self) -> None:
-        """Remove what an earlier run left; write the report of a run that was killed."""
-        clear_results(self.description.output, self._earlier)
+        """Remove what an earlier run left and this one does not use; write a first report."""
+        resumption = self._resumption or Resumption()
+        clear_results(self.description.output, self._earlier, resumption.outputs)
+        if self._store is not None:
+            self._store.clear({self._store.path(self.plan.items[i]) for i in resumption.records})
         self.begun = True
         unfinished = RunResult.stopped(self.plan, KeyboardInterrupt("the run has not ended"))
-        self.write(unfinished, notes=[UNFINISHED])
+        self.write(unfinished, notes=[UNFINISHED], finished=False)
         self._result = None
 
     def write(
@@ -73,6 +84,7 @@ class Account:
         notes: Sequence[str] = (),
         failed: bool = False,
         stopped: BaseException | None = None,
+        finished: bool = True,
     ) -> dict[str, Any]:
         """Write the report of a result, return it.
 
@@ -82,9 +94,7 @@ class Account:
         self._result = result
         if stopped is not None:
             interrupted = isinstance(stopped, KeyboardInterrupt)
-            result = RunResult(
-                result.accumulator, result.ledger, result.seconds, interrupted, stopped
-            )
+            result = dataclasses.replace(result, interrupted=interrupted, error=stopped)
         report = build_report(
             self.description,
             self.plan,
@@ -93,6 +103,8 @@ class Account:
             validation=validation,
             notes=notes,
             failed=failed,
+            resumption=self._resumption and self._resumption.summary(),
+            finished=finished,
         )
         write_report(self.description.output / NAME, report)
         return report

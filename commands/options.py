@@ -9,6 +9,7 @@ from executors.settings import KINDS
 
 __all__ = ["parse"]
 
+RETRIES, RETRY_DELAY = 2, 1.0  # chosen
 EPILOG = """\
 PROCESSOR is a built-in name (see --list), module:Class or path.py:Class.
 INPUT is files, globs, directories or root:// URLs; all of them form the dataset "input".
@@ -55,6 +56,20 @@ def _add_execution(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--executor", choices=KINDS, default="futures", help="default: futures")
     group.add_argument("--workers", type=int, metavar="N", help="processes; default: one per core")
     group.add_argument("--scheduler", metavar="ADDRESS", help="Dask scheduler, tcp://HOST:PORT")
+    group.add_argument(
+        "--retries",
+        type=int,
+        default=RETRIES,
+        metavar="N",
+        help=f"further attempts after storage, network or a worker failed; default: {RETRIES}",
+    )
+    group.add_argument(
+        "--retry-delay",
+        type=float,
+        default=RETRY_DELAY,
+        metavar="S",
+        help=f"seconds before the second attempt, doubled each time; default: {RETRY_DELAY:g}",
+    )
     group.add_argument("--device", choices=("auto", "cpu", "cuda"), help="default: auto")
 
 
@@ -98,7 +113,9 @@ def _add_amount(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--test", action="store_true", help="one file, two chunks of 1000 events per dataset"
     )
-    group.add_argument("--resume", action="store_true", help="compute only what is missing")
+    group.add_argument(
+        "--resume", action="store_true", help="compute only what an earlier run did not"
+    )
     group.add_argument(
         "--max-failed-fraction",
         type=float,

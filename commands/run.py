@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from commands.account import Account
     from executors.execution import RunResult
     from executors.report import RunDescription
+    from executors.resume import Resumption
+    from executors.state import StateStore
 
 __all__ = ["main"]
 
@@ -72,14 +74,26 @@ def _execute(preparation: Preparation, output: Path) -> int:
     """Carry out a plan, write what came of it, print the summary."""
     from commands.account import Account
     from executors.earlier import earlier_report
-    from executors.execution import execute
+    from executors.execution import Storage, execute
+    from executors.journal import Journal
     from executors.output import probe_writable, sweep
     from executors.progress import ConsoleProgress
+    from executors.state import StateStore
 
     processor, plan, settings = preparation.processor, preparation.plan, preparation.settings
     verbose = preparation.options.verbose
     description = _describe(preparation.options, output, processor, preparation.provenance)
-    with Account(description, plan, settings, earlier_report(output)) as account:
+    earlier, store = earlier_report(output), StateStore(output, preparation.identity)
+    resumption = _resume(preparation, store) if preparation.options.resume else None
+    journal = Journal(output, plan)
+    storage = Storage(store, resumption.records if resumption else {}, journal)
+    account = Account(description, plan, settings, earlier, store, resumption)
+
+    def begin() -> None:
+        account.begin()
+        journal.begin()
+
+    with account, journal:
         with ConsoleProgress(plan.events, len(plan.items), description.processor["name"]) as bar:
             result = execute(
                 plan,
@@ -87,17 +101,36 @@ def _execute(preparation: Preparation, output: Path) -> int:
                 settings,
                 listener=bar,
                 probe=functools.partial(probe_writable, output),
-                ready=account.begin,
+                ready=begin,
+                retry=preparation.retry,
+                storage=storage,
             )
         if result.error is not None and not account.begun:
             raise result.error
         report = _conclude(account, processor, result, verbose=verbose)
-    sweep(output, {name for data in report["datasets"].values() for name in data["outputs"]})
+    if result.error is None:
+        # else what unfinished chunks left may belong to results that a resumed run finds
+        sweep(output, {name for data in report["datasets"].values() for name in data["outputs"]})
     print_summary(report, output)
     if result.error is not None and not result.interrupted:
         complain(result.error, verbose=verbose)
     status: int = report["exit"]["status"]
     return status
+
+
+def _resume(preparation: Preparation, store: StateStore) -> Resumption:
+    """Find what an earlier run finished; say why the rest must run again."""
+    from executors.resume import resume
+
+    found = resume(preparation.plan.items, store)
+    results().print(
+        f"{len(found.records):,} of {len(preparation.plan.items):,} chunks are there already"
+    )
+    for reason in found.reasons:
+        complain(f"to be computed again, {reason}")
+    if found.unused:
+        complain(f"{found.unused:,} stored results are of chunks that are not planned now")
+    return found
 
 
 def _describe(

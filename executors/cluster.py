@@ -18,7 +18,7 @@ from distributed.scheduler import KilledWorker
 from executors.collect import Collector
 from executors.errors import ConfigurationError, first_line
 from executors.settings import ExecutorSettings
-from executors.task import ChunkResult, ChunkTask, Shipment, failed_record, run_shipped
+from executors.task import ChunkResult, Shipment, failed_record, run_shipped
 
 __all__ = ["ClusterExecutor", "open_client"]
 
@@ -43,7 +43,7 @@ class ClusterExecutor(DaskExecutor):  # type: ignore[misc]  # coffea is not type
         client: distributed.Client = self.client
         # one future holds the task: workers fetch it from each other, and it is made again from
         # its bytes where the worker that held it is gone
-        shipment = client.submit(_keep, Shipment.of(ChunkTask(function, self.heavy_input)))
+        shipment = client.submit(_keep, Shipment.of(collector.task(function, self.heavy_input)))
         futures = client.map(
             run_shipped, list(items), shipment=shipment, pure=False, retries=0, key="chunk"
         )
@@ -131,10 +131,12 @@ def _result(future: distributed.Future, value: Any, item: WorkItem) -> ChunkResu
     if isinstance(value, ChunkResult):
         return value
     error = value[1] if isinstance(value, tuple) else value
+    attempts = 1
     if isinstance(error, KilledWorker):
+        attempts += error.allowed_failures
         error = RuntimeError(
             "a worker died each time it ran this chunk: killed, out of memory, or crashed"
         )
     elif not isinstance(error, BaseException):
         error = RuntimeError(f"the task ended as {future.status!r} without a result")
-    return ChunkResult(failed_record(item, error, failure="lost"), None)
+    return ChunkResult(failed_record(item, error, failure="lost", attempts=attempts), None)

@@ -108,7 +108,8 @@ def test_nothing_is_left_of_an_earlier_run(flashbrew, processors, sample, output
     [
         (["--executor", "htcondor"], "--executor htcondor is not supported yet"),
         (["--executor", "casa"], "--executor casa is not supported yet"),
-        (["--resume"], "--resume is not supported yet"),
+        (["--retries", "-1"], "--retries must be at least 0"),
+        (["--retry-delay", "nan"], "--retry-delay must be a number of seconds"),
         (["--merge", "dataset"], "--merge dataset is not supported yet"),
         (["--max-failed-fraction", "2"], "must lie in [0, 1]"),
         (["--chunksize", "0"], "--chunksize must be at least 1"),
@@ -274,6 +275,7 @@ def test_an_interrupt_is_reported(flashbrew, processors, sample, output, tmp_pat
     assert report["datasets"]["input"]["chunks"] == {
         "planned": 3,
         "done": 1,
+        "reused": 0,
         "retried": 0,
         "failed": 2,
     }
@@ -330,6 +332,7 @@ def test_an_internal_error_is_reported(flashbrew, processors, sample, output, wh
     assert "out of luck" in err
     assert read(output)["exit"] == {
         "status": 1,
+        "finished": True,
         "interrupted": False,
         "error": "RuntimeError: out of luck",
         "max_failed_fraction": 1.0,

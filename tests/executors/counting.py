@@ -21,8 +21,9 @@ class Counting(ProcessorABC):
     name = "counting"
     schema = BaseSchema
 
-    def __init__(self, fail_at=None, action="raise", output=None):
+    def __init__(self, fail_at=None, action="raise", output=None, once=None, wait=0.0):
         self.fail_at, self.action, self.output = fail_at, action, output
+        self.once, self.wait = once, wait
 
     @classmethod
     def from_options(cls, options):
@@ -33,7 +34,8 @@ class Counting(ProcessorABC):
 
     def process(self, events):
         number = ak.to_numpy(events.event)
-        if self.fail_at is not None and self.fail_at in number:
+        time.sleep(self.wait)
+        if np.isin(number, [] if self.fail_at is None else self.fail_at).any() and self.due(number):
             self.misbehave()
         pt = ak.to_numpy(ak.flatten(events.GenPart_pt))
         counts = hist.Hist.new.Reg(20, 0, 100, name="pt").Int64().fill(pt=pt)
@@ -63,6 +65,15 @@ class Counting(ProcessorABC):
         path = folder / f"{chunk['fileuuid']}_{span}.root"
         path.write_bytes(b"x")
         return [str(path)]
+
+    def due(self, number):
+        """Whether to misbehave: always, or the first time that a chunk comes by."""
+        if self.once is None:
+            return True
+        marker = Path(self.once) / str(number[0])
+        seen = marker.exists()
+        marker.touch()
+        return not seen
 
     def misbehave(self):
         if self.action == "interrupt":
