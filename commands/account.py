@@ -10,6 +10,7 @@ from typing import Any
 from executors.earlier import clear_results
 from executors.errors import ConfigurationError
 from executors.execution import RunResult
+from executors.lock import OutputLock
 from executors.plan import Plan
 from executors.report import NAME, RunDescription, build_report, write_report
 from executors.resume import Resumption
@@ -31,6 +32,7 @@ class Account:
         plan: What will be done.
         settings: Where.
         earlier: Report that the output directory holds, None for a new one.
+        lock: Lock of the output directory; nothing is written once it is lost.
         store: Results of chunks on disk.
         resumption: What of an earlier run is used again, None where that was not asked for.
     """
@@ -41,12 +43,14 @@ class Account:
         plan: Plan,
         settings: ExecutorSettings,
         earlier: Mapping[str, Any] | None,
+        *,
+        lock: OutputLock | None = None,
         store: StateStore | None = None,
         resumption: Resumption | None = None,
     ) -> None:
         self.description, self.plan, self.settings = description, plan, settings
         self.begun = False
-        self._store, self._resumption = store, resumption
+        self._lock, self._store, self._resumption = lock, store, resumption
         self._earlier = earlier
         self._result: RunResult | None = None
 
@@ -90,7 +94,11 @@ class Account:
 
         Arguments:
             stopped: What ended the run after the result was there.
+            finished: Whether the run has ended.
+        Raises: ConfigurationError where another run took the directory over.
         """
+        if self._lock is not None:
+            self._lock.require()
         self._result = result
         if stopped is not None:
             interrupted = isinstance(stopped, KeyboardInterrupt)

@@ -20,6 +20,7 @@ from executors.errors import ConfigurationError, first_line
 if TYPE_CHECKING:
     from commands.account import Account
     from executors.execution import RunResult
+    from executors.lock import OutputLock
     from executors.report import RunDescription
     from executors.resume import Resumption
     from executors.state import StateStore
@@ -66,11 +67,11 @@ def _run(options: argparse.Namespace) -> int:
 
     inputs = [item.filename for item in preparation.plan.items]
     output = prepare_output(preparation.options.output, inputs)
-    with OutputLock(output):
-        return _execute(preparation, output)
+    with OutputLock(output) as lock:
+        return _execute(preparation, output, lock)
 
 
-def _execute(preparation: Preparation, output: Path) -> int:
+def _execute(preparation: Preparation, output: Path, lock: OutputLock) -> int:
     """Carry out a plan, write what came of it, print the summary."""
     from commands.account import Account
     from executors.earlier import earlier_report
@@ -87,7 +88,9 @@ def _execute(preparation: Preparation, output: Path) -> int:
     resumption = _resume(preparation, store) if preparation.options.resume else None
     journal = Journal(output, plan)
     storage = Storage(store, resumption.records if resumption else {}, journal)
-    account = Account(description, plan, settings, earlier, store, resumption)
+    account = Account(
+        description, plan, settings, earlier, lock=lock, store=store, resumption=resumption
+    )
 
     def begin() -> None:
         account.begin()

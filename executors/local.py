@@ -94,7 +94,8 @@ class _Process:
             except RuntimeError:
                 self._pool = self._start()  # it died while it had nothing to do
                 future = self._pool.submit(_run_chunk, item, spent)
-        return future
+        made: concurrent.futures.Future[ChunkResult] = future
+        return made
 
     def replace(self) -> None:
         """Start anew after a death."""

@@ -33,6 +33,7 @@ __all__ = [
 ]
 
 logger = logging.getLogger(__name__)
+ONCE = RetryPolicy(attempts=1)
 
 Accumulator = dict[str, Any]
 LOST = "a worker process died: killed, out of memory, or crashed in C++ code"
@@ -69,7 +70,7 @@ class ChunkTask:
 
     function: Callable[[Any], Mapping[str, Any]]
     processor: Any = None
-    retry: RetryPolicy = RetryPolicy(attempts=1)
+    retry: RetryPolicy = ONCE
     store: StateStore | None = None
 
     def __call__(self, item: WorkItem, spent: int = 0) -> ChunkResult:

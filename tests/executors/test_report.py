@@ -211,7 +211,7 @@ def test_the_normalisation_is_complete_only_where_all_was_done(
     fail_at, steps, complete, sample, counting, tmp_path
 ):
     plan = plan_fileset([FileEntry("mc", str(sample[0]), steps=steps)], chunk_size=100)
-    result = execute(plan, counting(fail_at=fail_at), ITERATIVE)
+    result = execute(plan, counting(fail_at=fail_at), ITERATIVE, retry=RetryPolicy(attempts=1))
     description = RunDescription({"name": "c", "class": "c:C"}, {}, tmp_path, 1)
     report = build_report(description, plan, ITERATIVE, result)
     assert report["datasets"]["mc"]["normalisation_complete"] is complete

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from itertools import pairwise
 from uuid import UUID
 
 import pytest
@@ -27,7 +28,7 @@ def test_waits_double_differ_by_chunk_and_repeat():
         assert wait[3] <= 5.0
     # 1,000 chunks that fail together come back spread over the whole second, not in one moment
     spread = sorted(policy.pause(str(n), 1) for n in range(1000))
-    assert max(b - a for a, b in zip(spread, spread[1:], strict=False)) < 0.02
+    assert max(b - a for a, b in pairwise(spread)) < 0.02
 
 
 @pytest.mark.parametrize("numbers", [{"attempts": 0}, {"delay": -1.0}, {"delay": float("inf")}])
