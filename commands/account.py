@@ -11,6 +11,7 @@ from executors.earlier import clear_results
 from executors.errors import ConfigurationError
 from executors.execution import RunResult
 from executors.lock import OutputLock
+from executors.merging import MergedFiles
 from executors.plan import Plan
 from executors.report import NAME, RunDescription, build_report, write_report
 from executors.resume import Resumption
@@ -34,6 +35,7 @@ class Account:
         earlier: Report that the output directory holds, None for a new one.
         lock: Lock of the output directory; nothing is written once it is lost.
         store: Results of chunks on disk.
+        merged: Joined files of an earlier run.
         resumption: What of an earlier run is used again, None where that was not asked for.
     """
 
@@ -46,11 +48,15 @@ class Account:
         *,
         lock: OutputLock | None = None,
         store: StateStore | None = None,
+        merged: MergedFiles | None = None,
         resumption: Resumption | None = None,
     ) -> None:
         self.description, self.plan, self.settings = description, plan, settings
         self.begun = False
         self._lock, self._store, self._resumption = lock, store, resumption
+        self._merged = merged
+        self.joined: dict[str, dict[str, int]] = {}
+        """Counts of files, events and chunks joined, by dataset."""
         self._earlier = earlier
         self._result: RunResult | None = None
 
@@ -72,7 +78,11 @@ class Account:
     def begin(self) -> None:
         """Remove what an earlier run left and this one does not use; write a first report."""
         resumption = self._resumption or Resumption()
-        clear_results(self.description.output, self._earlier, resumption.outputs)
+        keep = set(resumption.outputs)
+        if self._merged is not None:
+            self._merged.keep(keep)
+            keep |= set(self._merged.files)
+        clear_results(self.description.output, self._earlier, keep)
         if self._store is not None:
             self._store.clear({self._store.path(self.plan.items[i]) for i in resumption.records})
         self.begun = True
@@ -113,6 +123,7 @@ class Account:
             failed=failed,
             resumption=self._resumption and self._resumption.summary(),
             finished=finished,
+            joined=self.joined,
         )
         write_report(self.description.output / NAME, report)
         return report

@@ -114,9 +114,7 @@ def _entries(options: argparse.Namespace, kind: type[Any]) -> list[FileEntry]:
 
 def _refuse_unsupported(options: argparse.Namespace) -> None:
     """Say what this version cannot do, and what is wrong beyond argparse."""
-    if options.merge != "none":
-        msg = f"--merge {options.merge} is not supported yet; use --merge none"
-    elif not 0.0 <= options.max_failed_fraction <= 1.0:
+    if not 0.0 <= options.max_failed_fraction <= 1.0:
         msg = f"--max-failed-fraction must lie in [0, 1], found {options.max_failed_fraction}"
     else:
         return

@@ -96,6 +96,7 @@ def build_report(
     failed: bool = False,
     resumption: Mapping[str, Any] | None = None,
     finished: bool = True,
+    joined: Mapping[str, Mapping[str, int]] | None = None,
 ) -> dict[str, Any]:
     """Put together the report; `report.schema.json` describes every key.
 
@@ -107,6 +108,7 @@ def build_report(
         resumption: What was found of an earlier run and why the rest was not used, None for a run
             that resumes nothing.
         finished: Whether the run has ended.
+        joined: Counts of files, events and chunks joined, by dataset.
     """
     provenance = description.provenance
     datasets = {
@@ -117,6 +119,7 @@ def build_report(
             whole=name not in plan.partial,
             output=description.output,
         )
+        | {"merged": dict((joined or {}).get(name, {})) or None}
         for name in plan.datasets
     }
     listed = [path for data in result.accumulator.values() for path in data["outputs"]]

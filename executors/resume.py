@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,16 +52,17 @@ class Resumption:
 
 
 def resume(
-    items: Sequence[WorkItem], store: StateStore, present: Collection[str] = ()
+    items: Sequence[WorkItem], store: StateStore, present: Mapping[str, int] | None = None
 ) -> Resumption:
     """Look at the stored result of every planned chunk.
 
     Arguments:
         items: Chunks of the plan.
         store: State files as this run would write them.
-        present: Output files, by relative path, that need not be there under their own name:
+        present: Output files with their sizes that need not be there under their own names:
             they were joined into a larger file that is whole.
     """
+    present = present or {}
 
     def look(item: WorkItem) -> tuple[str, Any]:
         try:
@@ -73,7 +74,9 @@ def resume(
         if found is None:
             return "missing", None
         record, outputs = found
-        if all(file.path in present or _whole(store.output, file) for file in outputs):
+        if all(
+            present.get(file.path) == file.size or _whole(store.output, file) for file in outputs
+        ):
             return "reused", (record, [file.path for file in outputs])
         return "outputs_gone", "their output files are gone or cut short"
 

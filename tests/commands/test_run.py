@@ -110,7 +110,7 @@ def test_nothing_is_left_of_an_earlier_run(flashbrew, processors, sample, output
         (["--executor", "casa"], "--executor casa is not supported yet"),
         (["--retries", "-1"], "--retries must be at least 0"),
         (["--retry-delay", "nan"], "--retry-delay must be a number of seconds"),
-        (["--merge", "dataset"], "--merge dataset is not supported yet"),
+        (["--merge", "all"], "invalid choice: 'all'"),
         (["--max-failed-fraction", "2"], "must lie in [0, 1]"),
         (["--chunksize", "0"], "--chunksize must be at least 1"),
         (["--max-files", "0"], "--max-files must be at least 1"),

@@ -1,5 +1,6 @@
 """Processor for tests: counts, fills, fails where it is told to; loaded as path.py:Class."""
 
+import json
 import os
 import signal
 import time
@@ -8,6 +9,7 @@ from pathlib import Path
 import awkward as ak
 import hist
 import numpy as np
+import uproot
 from coffea.nanoevents import BaseSchema
 from coffea.processor import ProcessorABC
 
@@ -89,6 +91,37 @@ class Counting(ProcessorABC):
 
     def postprocess(self, accumulator):
         """Nothing to add."""
+
+
+def kind(values):
+    return values.dtype if isinstance(values, np.ndarray) else values.type.content
+
+
+class Writing(Counting):
+    """Writes every event, and beside the first of a file one row of Runs."""
+
+    def process(self, events):
+        self.events = events
+        return super().process(events)
+
+    def __getstate__(self):
+        return {name: value for name, value in vars(self).items() if name != "events"}
+
+    def write(self, chunk):
+        if self.output is None:
+            return []
+        (path,) = super().write(chunk)
+        events = self.events
+        content = {name: ak.to_numpy(events[name]) for name in ("run", "event", "genWeight")}
+        content["GenPart"] = ak.zip({"pt": events.GenPart_pt, "twice": 2 * events.GenPart_pt})
+        content["Weights"] = ak.values_astype(events.GenPart_pt[:, : events.event[0] % 3], "f4")
+        with uproot.recreate(path) as file:
+            file.mktree("Events", {name: kind(values) for name, values in content.items()})
+            file["Events"].extend(content)
+            if chunk["entrystart"] == 0:
+                file.mktree("Runs", {"sum": np.dtype("f8")}).extend({"sum": np.array([7.5])})
+            file["flashbrew"] = json.dumps({"seed": 1, "source": chunk["entrystart"]})
+        return [path]
 
 
 class Comparing(Counting):

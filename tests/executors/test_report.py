@@ -76,7 +76,13 @@ def run(sample, counting, tmp_path_factory):
     validation = {"distances": [{"object": "Jet", "variable": "pt", "ks": np.float32("nan")}]}
     found = Resumption(stale=2, reasons=("2 chunks: another seed",)).summary()
     report = build_report(
-        description, plan, ITERATIVE, result, validation=validation, resumption=found
+        description,
+        plan,
+        ITERATIVE,
+        result,
+        validation=validation,
+        resumption=found,
+        joined={"good": {"files": 1, "events": 250, "chunks": 3}},
     )
     return report, result, output
 
