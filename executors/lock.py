@@ -8,22 +8,50 @@ import os
 import signal
 import socket
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from executors.errors import ConfigurationError
 
-__all__ = ["STALE", "OutputLock"]
+__all__ = ["STALE", "Holder", "OutputLock", "holder"]
 
 logger = logging.getLogger(__name__)
 
 NAME = ".flashbrew.lock"
 STALE = 60.0  # seconds without a heartbeat after which a lock counts as left behind
 BEAT = 10.0  # seconds between heartbeats; chosen, several fit into STALE
+
+
+class Holder(NamedTuple):
+    """Who holds a directory, and how many seconds ago it gave a sign of life."""
+
+    host: str
+    pid: int
+    age: float
+
+    @property
+    def alive(self) -> bool:
+        """Whether it may still be there."""
+        return self.age < STALE
+
+
+def holder(directory: Path) -> Holder | None:
+    """Who holds a directory by its lock, None where nobody does.
+
+    The age is by this host's clock: nothing is written.
+    """
+    path = directory / NAME
+    held = _read(path)
+    try:
+        age = time.time() - path.stat().st_mtime
+        return Holder(str(held["host"]), int(str(held["pid"])), max(age, 0.0))
+    except (OSError, LookupError, ValueError):
+        return None
 
 
 class OutputLock:

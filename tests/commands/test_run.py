@@ -578,11 +578,20 @@ def test_two_runs_at_once(repository, flashbrew, processors, sample, output, tmp
         assert f"is in use by process {first.pid} on" in err
         assert err.count("\n") == 1
         assert (output / "report.json").read_bytes() == before
+        status, out, _ = flashbrew("report", output)
+        assert status == 0
+        assert f"the run goes on: process {first.pid} on" in out
+        assert "100 of 250" in out
+        assert "1 of 3" in out
+        status, _, err = flashbrew("report", output, "--redraw")
+        assert (status, "has not ended" in err) == (2, True)
     finally:
         first.kill()
         first.wait()
     then = time.time() - 70
     os.utime(output / ".flashbrew.lock", (then, then))
+    status, out, _ = flashbrew("report", output)
+    assert "the run was killed; the same command with --resume goes on with it" in out
     assert flashbrew(*run, "--resume")[0] == 0
     chunks = read(output)["datasets"]["input"]["chunks"]
     assert (chunks["done"], chunks["reused"]) == (3, 1)
