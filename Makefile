@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 OUTPUT := out/flashsim
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint types imports check bench-flashsim bench-flows clean
+.PHONY: help install run test test-faults lint types imports check bench-flashsim bench-bookkeeping bench-flows clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ run: install ## Flash-simulate the shipped sample with the shipped bundles on al
 test: install ## Run the whole test suite
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
+test-faults: install ## Kill workers and clients, fill disks, count what is left (minutes)
+	$(BIN)/python -m pytest -m faults tests
+
 lint: install ## Check style
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -43,6 +46,9 @@ check: lint types imports test ## Everything that continuous integration runs
 
 bench-flashsim: install ## Measure overhead, memory and quality of the flash simulation
 	$(BIN)/python -m benchmarks.flashsim
+
+bench-bookkeeping: install ## Measure what storing results and accounting for chunks cost
+	$(BIN)/python -W ignore -m benchmarks.bookkeeping
 
 bench-flows: install ## Measure the flow engine beside the libraries that trained the flows
 	$(BIN)/python -W ignore -m benchmarks.flows

@@ -48,6 +48,10 @@ def main(argv: Sequence[str]) -> int:
         complain("interrupted before the first chunk, or twice")
         _account_for(stopped, options)
         return 130
+    except OSError as error:
+        complain(f"{error}; what is done is kept: --resume goes on", verbose=options.verbose)
+        _account_for(error, options)
+        return 1
     except Exception as error:
         text = f"internal error: {type(error).__name__}: {first_line(error)} (-v shows where)"
         complain(error if options.verbose else text, verbose=options.verbose)

@@ -26,6 +26,9 @@ LOOPBACK = "127.0.0.1"
 CONNECT_TIMEOUT = 20.0  # seconds until an address counts as wrong; chosen
 # Dask gives up a dead worker that is not back after 15 s; importing takes longer on a busy machine
 RESTART_TIMEOUT = "10 minutes"
+# of workers with a chunk, until the scheduler gives it up; it blames each chunk that a worker had,
+# so the collector hands those out again
+DEATHS = 1
 
 
 @dataclass
@@ -81,7 +84,12 @@ def open_client(settings: ExecutorSettings) -> Iterator[distributed.Client]:
         return
     with (
         _logging_restored(),
-        dask.config.set({"distributed.deploy.lost-worker-timeout": RESTART_TIMEOUT}),
+        dask.config.set(
+            {
+                "distributed.deploy.lost-worker-timeout": RESTART_TIMEOUT,
+                "distributed.scheduler.allowed-failures": DEATHS,
+            }
+        ),
         tempfile.TemporaryDirectory(prefix="flashbrew-dask-") as scratch,
         distributed.LocalCluster(
             n_workers=settings.processes,

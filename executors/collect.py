@@ -76,14 +76,17 @@ class Collector:
         return ChunkTask(function, processor, self.retry, self.store)
 
     def rounds(self) -> Iterator[list[WorkItem]]:
-        """Hand out the chunks without a record; those that are lost without their fault, again.
+        """Hand out the chunks without a record; those whose worker was lost, again.
 
-        The positions that `add` takes count the chunks that were handed out last.
+        A dead worker is blamed on each chunk that it had: in the last round the chunks that are
+        left come one by one, so that only the guilty one is lost. The positions that `add` takes
+        count the chunks that were handed out last.
         """
         for number in range(1, self.retry.attempts + 1):
-            self._running = [i for i, record in enumerate(self._records) if record is None]
+            left = [i for i, record in enumerate(self._records) if record is None]
             self._last_round = number == self.retry.attempts
-            if self._running:
+            alone = self._last_round and number > 1
+            for self._running in [[i] for i in left] if alone else [left] * bool(left):
                 yield [self.items[i] for i in self._running]
 
     def reuse(self, records: Mapping[int, ChunkRecord]) -> None:
@@ -98,7 +101,7 @@ class Collector:
         record = result.record
         lost = self._lost.get(position, 0)
         attempts = record.attempts + lost
-        if record.failure == "lost" and attempts < self.retry.attempts and not self._last_round:
+        if record.failure == "lost" and not result.final and not self._last_round:
             self._lost[position] = attempts
             logger.warning("%s: %s, trying again", chunk_name(self.items[position]), record.reason)
             return

@@ -45,13 +45,14 @@ class ChunkResult(NamedTuple):
     """What a worker hands back; a failed chunk has no accumulator.
 
     ``stored`` says whether a state file holds the accumulator too, ``unstored`` why it should but
-    does not.
+    does not; ``final`` that a lost chunk was tried often enough.
     """
 
     record: ChunkRecord
     accumulator: Accumulator | None
     stored: bool = False
     unstored: str = ""
+    final: bool = False
 
 
 @dataclass(frozen=True)

@@ -24,3 +24,13 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no folder of real files at {folder}; set FLASHBREW_DATA to run this test")
     return folder
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the fault tests to ``make test-faults``, which asks for their marker."""
+    if "faults" in config.option.markexpr:
+        return
+    left = [item for item in items if item.get_closest_marker("faults")]
+    if left:
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if not item.get_closest_marker("faults")]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 
 import pytest
+import uproot
 import yaml
 
 LOCAL = ("--executor", "iterative")
@@ -180,6 +182,44 @@ def test_without_resume_everything_is_computed(run, whole, tmp_path):
 def test_a_first_run_may_be_a_resumed_one(run, whole, tmp_path):
     status, report, _ = run("--resume", fail_at=-1)
     assert (status, report["resume"]["missing"]) == (0, 5)
+    assert (content(tmp_path / "out"), sums(report)) == whole
+
+
+def test_a_file_that_vanishes_midway(run, whole, sample, tmp_path):
+    kept = sample[1].with_name("kept.root")
+    kept.write_bytes(sample[1].read_bytes())
+    try:
+        status, report, err = run(fail_at=120, action="vanish", victim=str(sample[1]))
+        assert status == 3
+        failures = report["datasets"]["input"]["failures"]
+        assert [(place["start"], place["kind"], place["attempts"]) for place in failures] == [
+            (0, "permanent", 1),
+            (100, "permanent", 1),
+        ]
+        assert "No such file" in failures[0]["reason"] or "not found" in failures[0]["reason"]
+        assert str(sample[1]) in err
+    finally:
+        kept.rename(sample[1])
+    arguments = {"fail_at": 120, "action": "vanish", "victim": str(sample[1])}
+    status, report, _ = run("--resume", **arguments)
+    assert (status, report["resume"]["reused"]) == (0, 3)
+    assert (content(tmp_path / "out"), sums(report)) == whole
+
+
+def test_storage_that_fails_now_and_then(run, whole, tmp_path, monkeypatch):
+    real, calls = uproot.open, []
+
+    def flaky(*arguments, **options):
+        calls.append(None)
+        if len(calls) % 2 == 0:
+            raise OSError(errno.EIO, "input/output error")
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(uproot, "open", flaky)
+    status, report, _ = run(fail_at=-1)
+    assert status == 0
+    assert report["datasets"]["input"]["chunks"]["retried"] >= 1
+    assert "could only be opened at attempt 2" in report["notes"][0]
     assert (content(tmp_path / "out"), sums(report)) == whole
 
 

@@ -23,9 +23,9 @@ class Counting(ProcessorABC):
     name = "counting"
     schema = BaseSchema
 
-    def __init__(self, fail_at=None, action="raise", output=None, once=None, wait=0.0):
+    def __init__(self, fail_at=None, action="raise", output=None, once=None, wait=0.0, victim=None):
         self.fail_at, self.action, self.output = fail_at, action, output
-        self.once, self.wait = once, wait
+        self.once, self.wait, self.victim = once, wait, victim
 
     @classmethod
     def from_options(cls, options):
@@ -61,12 +61,15 @@ class Counting(ProcessorABC):
     def write(self, chunk):
         if self.output is None:
             return []
+        path = self.place(chunk)
+        path.write_bytes(b"x")
+        return [str(path)]
+
+    def place(self, chunk):
         folder = Path(self.output) / "events" / chunk["dataset"]
         folder.mkdir(parents=True, exist_ok=True)
         span = f"{chunk['entrystart']}-{chunk['entrystop']}"
-        path = folder / f"{chunk['fileuuid']}_{span}.root"
-        path.write_bytes(b"x")
-        return [str(path)]
+        return folder / f"{chunk['fileuuid']}_{span}.root"
 
     def due(self, number):
         """Whether to misbehave: always, or the first time that a chunk comes by."""
@@ -84,6 +87,9 @@ class Counting(ProcessorABC):
             os.kill(os.getpid(), signal.SIGKILL)
         if self.action == "sleep":
             time.sleep(600)
+        if self.action == "vanish":
+            Path(self.victim).unlink()
+            return
         try:
             raise OSError(GONE)
         except OSError as error:
@@ -110,7 +116,16 @@ class Writing(Counting):
     def write(self, chunk):
         if self.output is None:
             return []
-        (path,) = super().write(chunk)
+        path = self.place(chunk)
+        draft = path.with_suffix(".root.part")
+        try:
+            self.fill(draft, chunk)
+            draft.rename(path)
+        finally:
+            draft.unlink(missing_ok=True)
+        return [str(path)]
+
+    def fill(self, path, chunk):
         events = self.events
         content = {name: ak.to_numpy(events[name]) for name in ("run", "event", "genWeight")}
         content["GenPart"] = ak.zip({"pt": events.GenPart_pt, "twice": 2 * events.GenPart_pt})
@@ -121,7 +136,6 @@ class Writing(Counting):
             if chunk["entrystart"] == 0:
                 file.mktree("Runs", {"sum": np.dtype("f8")}).extend({"sum": np.array([7.5])})
             file["flashbrew"] = json.dumps({"seed": 1, "source": chunk["entrystart"]})
-        return [path]
 
 
 class Comparing(Counting):

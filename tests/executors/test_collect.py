@@ -9,9 +9,12 @@ from coffea.processor.executor import WorkItem
 from hypothesis import given
 from hypothesis import strategies as st
 
+from executors import collect
 from executors.collect import Collector
 from executors.ledger import ChunkRecord
-from executors.task import ChunkResult
+from executors.retry import RetryPolicy
+from executors.state import RunIdentity, StateStore
+from executors.task import ChunkResult, failed_record
 
 ITEMS = [WorkItem("mc", "f", "Events", n, n + 1, uuid.UUID(int=9).bytes) for n in range(7)]
 WEIGHTS = [1e16, 1.0, -1e16, 3.0, 1e-3, -7.0, 1e8]  # their sum depends on the order
@@ -63,3 +66,96 @@ def test_a_chunk_without_result_or_reason_is_lost():
     assert record.reason.startswith("RuntimeError: the executor returned no result")
     with pytest.raises(IndexError):
         Collector(ITEMS[:1]).add(1, done(1))
+
+
+@pytest.fixture
+def store(tmp_path):
+    return StateStore(tmp_path, RunIdentity({"seed": "1"}))
+
+
+def stored(store, position):
+    result = done(position)
+    result.accumulator["mc"]["outputs"] = []
+    assert store.save(ITEMS[position], result.record, result.accumulator) == ""
+    return result._replace(stored=True)
+
+
+def test_results_that_wait_are_read_back(store, monkeypatch):
+    monkeypatch.setattr(collect, "WAITING", 2)
+    collector = Collector(ITEMS, store=store)
+    for position in (6, 5, 4, 3, 2, 1):
+        collector.add(position, stored(store, position))
+    kept = [one for one in collector._ready.values() if not callable(one)]
+    assert len(kept) == 2  # memory does not grow with what waits
+    collector.add(0, stored(store, 0))
+    expected = WEIGHTS[0]
+    for weight in WEIGHTS[1:]:
+        expected += weight
+    assert collector.accumulator["mc"]["counters"]["w"] == expected
+
+
+def test_a_stored_result_that_vanishes_fails_its_chunk(store, monkeypatch):
+    monkeypatch.setattr(collect, "WAITING", 0)
+    collector = Collector(ITEMS[:2], store=store)
+    collector.add(1, stored(store, 1))
+    store.path(ITEMS[1]).unlink()
+    collector.add(0, stored(store, 0))
+    records = collector.close()
+    assert [record.status for record in records] == ["done", "failed"]
+    assert "its stored result is gone" in records[1].reason
+
+
+def test_reused_results_are_merged_in_their_place(store):
+    for position in (1, 3):
+        stored(store, position)
+    collector = Collector(ITEMS[:4], store=store, retry=RetryPolicy())
+    collector.reuse({n: done(n).record for n in (1, 3)})
+    items = next(collector.rounds())
+    assert items == [ITEMS[0], ITEMS[2]]
+    collector.add(1, done(2))
+    collector.add(0, done(0))
+    records = collector.close()
+    assert [record.reused for record in records] == [False, True, False, True]
+    expected = WEIGHTS[0] + WEIGHTS[1] + WEIGHTS[2] + WEIGHTS[3]
+    assert collector.accumulator["mc"]["counters"]["w"] == expected
+
+
+def test_lost_chunks_are_handed_out_again():
+    collector = Collector(ITEMS[:3], retry=RetryPolicy(attempts=3))
+    lost = [ChunkResult(failed_record(item, OSError(), failure="lost"), None) for item in ITEMS]
+    handed_out = []
+    for number, items in enumerate(collector.rounds()):
+        handed_out.append(len(items))
+        for position, item in enumerate(items):
+            place = ITEMS.index(item)
+            good = place == 0 or (place == 1 and number == 1)
+            collector.add(position, done(place) if good else lost[place])
+    assert handed_out == [3, 2, 1]
+    records = collector.close()
+    assert [record.status for record in records] == ["done", "done", "failed"]
+    assert [record.attempts for record in records] == [1, 2, 3]
+    assert "worker" in records[1].recovered
+
+
+def test_a_failed_sum_leaves_what_was_there():
+    collector = Collector(ITEMS[:3])
+    collector.add(0, done(0))
+    wrong = done(1)
+    wrong.accumulator["mc"] |= {"counters": {"w": 1.0}, "outputs": {"no": "list"}}
+    collector.add(1, wrong)
+    collector.add(2, done(2))
+    assert [record.status for record in collector.close()] == ["done", "failed", "done"]
+    assert collector.accumulator["mc"]["counters"]["w"] == WEIGHTS[0] + WEIGHTS[2]
+
+
+def test_the_last_round_finds_the_guilty_one():
+    collector = Collector(ITEMS[:4], retry=RetryPolicy(attempts=2))
+    handed_out = []
+    for items in collector.rounds():
+        handed_out.append([item.entrystart for item in items])
+        guilty = ITEMS[2] in items
+        for position, item in enumerate(items):
+            lost = ChunkResult(failed_record(item, OSError(), failure="lost"), None)
+            collector.add(position, lost if guilty else done(item.entrystart))
+    assert handed_out == [[0, 1, 2, 3], [0], [1], [2], [3]]
+    assert [record.status for record in collector.close()] == ["done", "done", "failed", "done"]
