@@ -97,6 +97,10 @@ class ArrayColumns:
         self._codes = [next(hidden) if column.spikes else -1 for column in layout.targets]
         self._places = [np.array((0.0, *column.spikes)) for column in layout.targets]
         used = {name for column in layout.targets for name in column.chain.conditions}
+        self._undo = [
+            [(*t.image, t.inverse_in_place) for t in reversed(column.transforms)]
+            for column in layout.targets
+        ]
         self._given = {n: c for c, n in enumerate(layout.condition_names) if n in used}
 
     def features(self, conditions: Tensor) -> Tensor:
@@ -120,11 +124,11 @@ class ArrayColumns:
         columns = latent.numpy().T.astype(np.float64)
         targets = np.empty(columns.shape, dtype=np.float32)
         marks = np.zeros((2, rows), dtype=bool)
-        for t, column in enumerate(self.layout.targets):
+        for t, steps in enumerate(self._undo):
             left = np.zeros(rows, dtype=bool)
-            for transform in reversed(column.transforms):
-                bound(columns[t], *transform.image, left)
-                transform.inverse_in_place(columns[t], given)
+            for low, high, undo in steps:
+                bound(columns[t], low, high, left)
+                undo(columns[t], given)
             settle(columns[t], left, chosen, self._codes[t], self._places[t], targets[t], marks)
         outside, broken = torch.from_numpy(marks)
         visible = _visible(self.layout, codes)
