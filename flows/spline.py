@@ -111,10 +111,10 @@ def _pick(table: Tensor, position: Tensor) -> Tensor:
 def _limited(parameters: Tensor, bins: int, limits: Limits) -> tuple[Tensor, Tensor]:
     """Raw parameters within their limits, and the slopes at all knots."""
     if limits.soft:
-        range_ = -math.log(limits.slope)
+        within = -math.log(limits.slope)
         sizes, raw = parameters[..., : 2 * bins], parameters[..., 2 * bins :]
-        slopes = torch.exp(raw / (1 + raw.abs() / range_))
-        return sizes / (1 + 2 * sizes.abs() / range_), pad(slopes, (1, 1), value=1.0)
+        slopes = torch.exp(raw / (1 + raw.abs() / within))
+        return sizes / (1 + 2 * sizes.abs() / within), pad(slopes, (1, 1), value=1.0)
     raw = parameters.clamp(-limits.raw, limits.raw) if math.isfinite(limits.raw) else parameters
     one = math.log(math.expm1(1 - limits.slope))
     return raw[..., : 2 * bins], pad(raw[..., 2 * bins :], (1, 1), value=one)
