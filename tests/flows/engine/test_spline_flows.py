@@ -143,7 +143,7 @@ def test_the_flows_bend_their_input_and_keep_its_size(case):
     ordinary = slice(1, None, 10)
     x = case.x[ordinary]
     spread = case.spread(x, None if case.c is None else case.c[ordinary])
-    assert min(spread) >= 0.25, "spreads are set on 512 normal rows; these are others"
+    assert min(spread) >= 0.3
     assert max(spread) <= 0.7
     assert case.z[ordinary].std(0).min() >= 0.2
     assert case.z[ordinary].std(0).max() <= 5
