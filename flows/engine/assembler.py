@@ -105,6 +105,10 @@ class Assembler:
         """Rows ``target`` = SiLU of rows ``source``."""
         self._emit(Op.SILU, 0, self._address(source), count, self._address(target))
 
+    def gate(self, source: int, count: int, target: int) -> None:
+        """Multiply rows ``target`` with the sigmoid of rows ``source``."""
+        self._emit(Op.GATE, 0, self._address(source), count, self._address(target))
+
     def affine_inverse(self, constants: int, z: int, parameters: int, x: int) -> None:
         """Invert one feature; ``constants`` from :meth:`constants`."""
         self._emit(Op.AFFINE_INVERSE, constants, *map(self._address, (z, parameters, x)))

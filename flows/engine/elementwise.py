@@ -9,7 +9,7 @@ import numba
 from flows.engine.elementary import exponential, softplus
 from flows.engine.lanes import fill, fma, larger, load, smaller, square_root, store, where_less
 
-__all__ = ["affine_inverse", "silu", "spline_inverse"]
+__all__ = ["affine_inverse", "gated", "silu", "spline_inverse"]
 
 LEAST_DENOMINATOR = 2e-38
 """Just above the smallest normal float32: keeps 0 / 0 out of the root of a spline."""
@@ -19,6 +19,12 @@ LEAST_DENOMINATOR = 2e-38
 def silu(x: Any) -> Any:
     """x · σ(x)."""
     return x / (fill(x, 1.0) + exponential(fill(x, 0.0) - x))
+
+
+@numba.njit(forceinline=True)  # type: ignore[untyped-decorator]
+def gated(x: Any, gate: Any) -> Any:
+    """x · σ(gate)."""
+    return x / (fill(x, 1.0) + exponential(fill(x, 0.0) - gate))
 
 
 @numba.njit(forceinline=True)  # type: ignore[untyped-decorator]

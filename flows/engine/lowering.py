@@ -18,7 +18,7 @@ from flows.engine.assembler import Assembler, Program, Rows
 from flows.engine.panel import WIDEST
 from flows.engine.plan import Affine, Dense, Feedforward, Linear, Made, Plan, Residual, Spline, Step
 
-__all__ = ["embedding_program", "inverse_programs"]
+__all__ = ["embedding_program", "inverse_programs", "parameter_program"]
 
 Array = NDArray[Any]
 Counts = NDArray[np.int64]
@@ -35,13 +35,31 @@ def embedding_program(plan: Plan, dtype: Any) -> Program:
     """Write the network that digests the context."""
     code = Assembler(dtype)
     ones, given = code.allocate(1), code.allocate(plan.context)
+    rows = _embedded(code, plan, given)
+    return code.program((given.start, rows.start, given.start, ones.start))
+
+
+def parameter_program(made: Made, plan: Plan, dtype: Any) -> Program:
+    """Write the network of a flow of one feature, embedding included: context in, outputs out."""
+    code = Assembler(dtype)
+    enter = code.allocate(len(made.final.bias))
+    ones, _ = code.allocate(1), code.allocate(1)
+    given = code.allocate(plan.context)
+    rows = _embedded(code, plan, given)
+    network = _Network(code, made, 1, ones.start, rows)
+    for group in network.groups():
+        network.prepare(group)
+    return code.program((enter.start, network.evaluate(0), given.start, ones.start))
+
+
+def _embedded(code: Assembler, plan: Plan, given: Rows) -> Rows:
     rows = given
     for layer in plan.embedding:
         made = code.allocate(len(layer.bias))
         code.panel(layer.weight, rows.start, made.start, bias=layer.bias)
         code.silu(made.start, made.size, made.start)
         rows = made
-    return code.program((given.start, rows.start, given.start, ones.start))
+    return rows
 
 
 def _inverse(step: Step, plan: Plan, dtype: Any) -> Program:
@@ -183,8 +201,8 @@ class _Network:
         known = np.arange(1, self.features + 1)
         start: Array | None = np.zeros(len(made.degrees))
         if made.context is not None:
-            layer = made.context
-            self.code.panel(layer.weight, given.start, hidden, bias=layer.bias, rectify=True)
+            layer, rectify = made.context, made.context_rectified
+            self.code.panel(layer.weight, given.start, hidden, bias=layer.bias, rectify=rectify)
             start = None
         weight = np.concatenate([made.first.bias[:, None], made.first.weight], 1)
         self._add(
@@ -216,6 +234,9 @@ class _Network:
         inside = code.allocate(len(block.degrees)).start
         inner_ends = _ends(block.degrees, self.features)
         code.panel(block.context, given.start, inside, bias=block.inner.bias)
+        gate = None if block.gate is None else code.allocate(len(block.gate.bias)).start
+        if gate is not None and block.gate is not None:
+            code.panel(block.gate.weight, given.start, gate, bias=block.gate.bias)
 
         def activate(degree: int) -> None:
             span = slice(int(units[degree]), int(units[degree + 1]))
@@ -231,6 +252,8 @@ class _Network:
 
         def join(degree: int) -> None:
             start, stop = int(units[degree]), int(units[degree + 1])
+            if gate is not None and stop > start:
+                code.gate(gate + start, stop - start, target + start)
             if stop > start:
                 code.add(stream + start, stop - start, target + start)
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flows.engine import elementary, elementwise, lanes, panel
-from flows.engine.elementwise import affine_inverse, silu, spline_inverse
+from flows.engine.elementwise import affine_inverse, gated, silu, spline_inverse
 from flows.engine.lanes import fill, fma, larger, load, store
 from flows.engine.panel import VECTORS
 from flows.engine.panel import panel as add_panel
@@ -45,10 +45,13 @@ class Op(IntEnum):
     """constants at, z, parameters, x, bins"""
     SILU = 5
     """unused, source, number of rows, target"""
+    GATE = 6
+    """unused, source, number of rows, target: multiplied with the sigmoid of the source"""
 
 
 PANEL, RECTIFY, ADD = int(Op.PANEL), int(Op.RECTIFY), int(Op.ADD)
 AFFINE_INVERSE, SPLINE_INVERSE = int(Op.AFFINE_INVERSE), int(Op.SPLINE_INVERSE)
+GATE = int(Op.GATE)
 
 
 @numba.njit  # type: ignore[untyped-decorator]
@@ -84,6 +87,13 @@ def _add(space: Any, line: Any, lane: int) -> None:
 def _silu(space: Any, line: Any, lane: int) -> None:
     for i in range(line[3] * VECTORS):
         store(space, line[4] + i * lane, silu(load(space, line[2] + i * lane)))
+
+
+@numba.njit  # type: ignore[untyped-decorator]
+def _gate(space: Any, line: Any, lane: int) -> None:
+    for i in range(line[3] * VECTORS):
+        a, b = line[2] + i * lane, line[4] + i * lane
+        store(space, b, gated(load(space, b), load(space, a)))
 
 
 @numba.njit  # type: ignore[untyped-decorator]
@@ -155,6 +165,8 @@ def _run(
                 _affine(weights, space, line, lane)
             elif op == SPLINE_INVERSE:
                 _spline(weights, space, line, lane)
+            elif op == GATE:
+                _gate(space, line, lane)
             else:
                 _silu(space, line, lane)
         _copy(space, leave * rows, state, t * wide, wide, lane)

@@ -69,7 +69,7 @@ class Feedforward:
 
 @dataclass(frozen=True)
 class Residual:
-    """``x + outer(relu(inner(relu(scale · x + shift)) + context(c)))``.
+    """``x + outer(relu(inner(relu(scale · x + shift)) + context(c))) · σ(gate(c))``.
 
     Attributes:
         scale: ``(H,)``.
@@ -78,6 +78,7 @@ class Residual:
         context: ``(H, C)``.
         outer: ``(H, H)``.
         degrees: Of the inner units ``(H,)``, ascending; the sum keeps those of x.
+        gate: ``(H, C)``, or ``None`` for a block without gate.
     """
 
     scale: Array
@@ -86,6 +87,7 @@ class Residual:
     context: Array
     outer: Dense
     degrees: Degrees
+    gate: Dense | None = None
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,7 @@ class Made:
         rectified: The first layer's sum passes a relu.
         blocks: All of one kind.
         final: ``(D · outputs, H)``, feature by feature.
+        context_rectified: The context's part passes a relu before it is added.
     """
 
     first: Dense
@@ -110,6 +113,7 @@ class Made:
     rectified: bool
     blocks: tuple[Feedforward | Residual, ...]
     final: Dense
+    context_rectified: bool = True
 
     @property
     def last_degrees(self) -> Degrees:

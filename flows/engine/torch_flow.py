@@ -35,7 +35,7 @@ class TorchFlow:
     @torch.inference_mode()
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Map data to noise; also ln \\|det ∂z/∂x\\| ``(n,)``."""
-        given = self._embed(context)
+        given = self.embed(context)
         ladj = x.new_zeros(len(x))
         for step in self.plan.steps:
             if isinstance(step, Linear):
@@ -53,7 +53,7 @@ class TorchFlow:
     @torch.inference_mode()
     def inverse(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         """Map noise to data, every hidden unit computed once."""
-        given = self._embed(context)
+        given = self.embed(context)
         for step in reversed(self.plan.steps):
             if isinstance(step, Linear):
                 z = linear(z - self.tensor(step.bias), self.tensor(step.inverse))
@@ -85,7 +85,8 @@ class TorchFlow:
         """Apply a layer to ``(n, in)``."""
         return linear(x, self.tensor(dense.weight), self.tensor(dense.bias))
 
-    def _embed(self, context: Tensor | None) -> Tensor | None:
+    def embed(self, context: Tensor | None) -> Tensor | None:
+        """Digest the context."""
         for layer in self.plan.embedding:
             context = silu(self.dense(needed(context), layer))
         return context
@@ -94,7 +95,7 @@ class TorchFlow:
         """Outputs ``(n, D · outputs)`` of a network at features and digested context."""
         h = self.dense(x, made.first)
         if made.context is not None:
-            h = h + relu(self.dense(needed(given), made.context))
+            h = h + self.context_part(made, given)
         h = relu(h) if made.rectified else h
         for block in made.blocks:
             if isinstance(block, Feedforward):
@@ -104,8 +105,20 @@ class TorchFlow:
             u = self.dense(a, block.inner)
             if block.context.shape[1]:
                 u = u + linear(needed(given), self.tensor(block.context))
-            h = h + self.dense(relu(u), block.outer)
+            added = self.dense(relu(u), block.outer)
+            h = h + (added if block.gate is None else added * self.gate(block.gate, given))
         return self.dense(h, made.final)
+
+    def context_part(self, made: Made, given: Tensor | None) -> Tensor:
+        """What the context adds to the first layer ``(n, H)``."""
+        if made.context is None:
+            return torch.zeros(1, len(made.degrees), dtype=self.dtype, device=self.device)
+        part = self.dense(needed(given), made.context)
+        return relu(part) if made.context_rectified else part
+
+    def gate(self, dense: Dense, given: Tensor | None) -> Tensor:
+        """Factors of a gated block ``(n, H)``."""
+        return torch.sigmoid(self.dense(needed(given), dense))
 
     def _invert(self, step: Affine | Spline, z: Tensor, given: Tensor | None) -> Tensor:
         x = torch.empty_like(z)
@@ -133,11 +146,11 @@ class _Incremental:
         self.flow, self.made, self.x = flow, made, x
         bias = flow.tensor(made.first.bias)
         first = bias.expand(len(x), -1).clone()
-        if made.context is not None:
-            first += relu(flow.dense(needed(given), made.context))
+        first += flow.context_part(made, given)
         self.streams = [first]
         self.activated: list[Tensor] = []
         self.inner: list[Tensor] = []
+        self.gates: list[Tensor | None] = []
         for block in made.blocks:
             width = len(block.degrees)
             if isinstance(block, Residual):
@@ -145,6 +158,7 @@ class _Incremental:
                 if block.context.shape[1]:
                     start += linear(needed(given), flow.tensor(block.context))
                 self.inner.append(start)
+                self.gates.append(None if block.gate is None else flow.gate(block.gate, given))
                 self.activated.append(torch.empty_like(first))
                 width = first.shape[1]
             self.streams.append(x.new_empty(len(x), width))
@@ -169,7 +183,8 @@ class _Incremental:
             inside = _units(block.degrees, feature)
             weight = flow.tensor(block.inner.weight)[inside, : now.stop]
             u[:, inside] = relu(u[:, inside] + linear(a[:, : now.stop], weight))
-            after[:, now] = before[:, now] + self._part(u, block.outer, now, inside.stop)
+            added, gate = self._part(u, block.outer, now, inside.stop), self.gates[b]
+            after[:, now] = before[:, now] + (added if gate is None else added * gate[:, now])
         return self._part(self.streams[-1], made.final, rows, now.stop)
 
     def _part(self, x: Tensor, dense: Dense, rows: slice, columns: int) -> Tensor:
