@@ -228,7 +228,8 @@ class FlowSampler(ResidentModel):
         slack = RANGE_SLACK * np.maximum(span, np.where(np.isfinite(high), np.abs(high), 0.0))
         usable = _finite(given)
         beyond = (given < low - slack) | (given > high + slack)
-        far = np.asarray(usable & beyond.any(1))
+        far = np.zeros(rows, dtype=np.bool_)
+        far[usable] = np.logical_or.reduce(beyond[usable], axis=1)
         counters = dict.fromkeys(COUNTERS, 0) | {
             "contexts": rows,
             "nonfinite_conditions": int((~usable).sum()),
@@ -241,5 +242,5 @@ class FlowSampler(ResidentModel):
 
 
 def _finite(rows: Array) -> NDArray[np.bool_]:
-    finite: NDArray[np.bool_] = np.isfinite(rows).all(1)
+    finite: NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(rows), axis=1)
     return finite
