@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from flows.engine.compile_nflows import CompileError
 from flows.engine.plan import Base, Dense, Linear, Made, Plan, Residual, Spline, Step
+from flows.engine.weights import CompileError
 from flows.spline import MIN_DERIVATIVE, MIN_SIZE, Limits
 
 __all__ = ["TAIL_BOUND", "Sizes", "compile_normflows", "sizes_of", "sizes_of_name"]

@@ -7,6 +7,7 @@ a sample costs its noise and a one-dimensional spline.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -59,7 +60,7 @@ class ContextFlow:
         self._floors = floors(self.dtype)
         self._programs: list[tuple[Program, int]] = []
         kinds: list[tuple[int, int, int]] = []
-        constants = np.zeros((len(plan.steps), 5))
+        constants = np.zeros((len(plan.steps), 6))
         at = 0
         for s, step in enumerate(reversed(plan.steps)):
             kind, bins, outputs, numbers = _described(step)
@@ -183,6 +184,8 @@ def invert_on_device(flow: TorchFlow, noise: Tensor, context: Tensor, counts: Te
         if isinstance(step, Linear):
             z = (z - float(step.bias[0])) * float(step.inverse[0, 0])
             continue
+        if not isinstance(step, Affine | Spline):
+            raise _no_form(step)
         raw = flow.evaluate(step.made, nothing, given)
         shared = torch.repeat_interleave(raw, counts, dim=0)
         if isinstance(step, Affine):
@@ -200,7 +203,11 @@ def _described(step: Any) -> tuple[int, int, int, tuple[float, ...]]:
     if isinstance(step, Affine):
         return repeated.AFFINE, 1, 2, (step.rule.least, step.rule.most)
     if isinstance(step, Spline):
-        numbers = (step.bound, *step.limits)
+        soft = -math.log(step.limits.slope) if step.limits.soft else 0.0
+        numbers = (step.bound, *step.limits[:4], soft)
         return repeated.SPLINE, step.bins, 3 * step.bins - 1, numbers
-    msg = f"{type(step).__name__} has no form for one feature"
-    raise ValueError(msg)
+    raise _no_form(step)
+
+
+def _no_form(step: Any) -> ValueError:
+    return ValueError(f"a step {type(step).__name__} has no form for one feature")

@@ -19,7 +19,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flows.engine import elementary, elementwise, lanes, panel
-from flows.engine.elementwise import affine_inverse, gated, silu, spline_inverse
+from flows.engine.elementwise import (
+    affine_forward,
+    affine_inverse,
+    sigmoid,
+    silu,
+    spline_forward,
+    spline_inverse,
+)
 from flows.engine.lanes import fill, fma, larger, load, store
 from flows.engine.panel import VECTORS
 from flows.engine.panel import panel as add_panel
@@ -46,12 +53,16 @@ class Op(IntEnum):
     SILU = 5
     """unused, source, number of rows, target"""
     GATE = 6
-    """unused, source, number of rows, target: multiplied with the sigmoid of the source"""
+    """gates, source, number of rows, target"""
+    AFFINE_FORWARD = 7
+    """constants at, x, parameters, z, slopes"""
+    SPLINE_FORWARD = 8
+    """constants at, x, parameters, z, bins, slopes"""
 
 
-PANEL, RECTIFY, ADD = int(Op.PANEL), int(Op.RECTIFY), int(Op.ADD)
+PANEL, RECTIFY, ADD, GATE = int(Op.PANEL), int(Op.RECTIFY), int(Op.ADD), int(Op.GATE)
 AFFINE_INVERSE, SPLINE_INVERSE = int(Op.AFFINE_INVERSE), int(Op.SPLINE_INVERSE)
-GATE = int(Op.GATE)
+AFFINE_FORWARD, SPLINE_FORWARD = int(Op.AFFINE_FORWARD), int(Op.SPLINE_FORWARD)
 
 
 @numba.njit  # type: ignore[untyped-decorator]
@@ -92,29 +103,56 @@ def _silu(space: Any, line: Any, lane: int) -> None:
 @numba.njit  # type: ignore[untyped-decorator]
 def _gate(space: Any, line: Any, lane: int) -> None:
     for i in range(line[3] * VECTORS):
-        a, b = line[2] + i * lane, line[4] + i * lane
-        store(space, b, gated(load(space, b), load(space, a)))
+        a, b, c = line[1] + i * lane, line[2] + i * lane, line[4] + i * lane
+        store(space, c, fma(load(space, b), sigmoid(load(space, a)), load(space, c)))
 
 
 @numba.njit  # type: ignore[untyped-decorator]
 def _affine(weights: Any, space: Any, line: Any, lane: int) -> None:
-    least, most = weights[line[1]], weights[line[1] + 1]
+    least, most, bound = weights[line[1]], weights[line[1] + 1], weights[line[1] + 2]
     rows = VECTORS * lane
     for v in range(VECTORS):
         o = v * lane
+        value = load(space, line[2] + o)
         raw, shift = load(space, line[3] + o), load(space, line[3] + rows + o)
-        store(space, line[4] + o, affine_inverse(load(space, line[2] + o), raw, shift, least, most))
+        if line[0] == AFFINE_INVERSE:
+            store(space, line[4] + o, affine_inverse(value, raw, shift, least, most))
+        else:
+            z, slope = affine_forward(value, raw, shift, least, most, bound)
+            store(space, line[4] + o, z)
+            store(space, line[5] + o, load(space, line[5] + o) + slope)
 
 
 @numba.njit  # type: ignore[untyped-decorator]
-def _spline(weights: Any, space: Any, line: Any, lane: int) -> None:
-    at = line[1]
-    shape = (weights[at], weights[at + 1], weights[at + 2], weights[at + 3], weights[at + 4])
-    rows = VECTORS * lane
+def _shape(weights: Any, at: int) -> tuple[float, ...]:
+    return (
+        weights[at],
+        weights[at + 1],
+        weights[at + 2],
+        weights[at + 3],
+        weights[at + 4],
+        weights[at + 5],
+    )
+
+
+@numba.njit  # type: ignore[untyped-decorator]
+def _spline_inverse(weights: Any, space: Any, line: Any, lane: int) -> None:
+    shape, rows = _shape(weights, line[1]), VECTORS * lane
     for v in range(VECTORS):
         o = v * lane
         z = load(space, line[2] + o)
         store(space, line[4] + o, spline_inverse(z, space, line[3] + o, rows, line[5], shape))
+
+
+@numba.njit  # type: ignore[untyped-decorator]
+def _spline_forward(weights: Any, space: Any, line: Any, lane: int) -> None:
+    shape, rows = _shape(weights, line[1]), VECTORS * lane
+    for v in range(VECTORS):
+        o = v * lane
+        x = load(space, line[2] + o)
+        z, slope = spline_forward(x, space, line[3] + o, rows, line[5], shape)
+        store(space, line[4] + o, z)
+        store(space, line[6] + o, load(space, line[6] + o) + slope)
 
 
 @numba.njit  # type: ignore[untyped-decorator]
@@ -161,12 +199,14 @@ def _run(
                 _rectify(weights, space, line, lane)
             elif op == ADD:
                 _add(space, line, lane)
-            elif op == AFFINE_INVERSE:
-                _affine(weights, space, line, lane)
-            elif op == SPLINE_INVERSE:
-                _spline(weights, space, line, lane)
             elif op == GATE:
                 _gate(space, line, lane)
+            elif op in (AFFINE_INVERSE, AFFINE_FORWARD):
+                _affine(weights, space, line, lane)
+            elif op == SPLINE_INVERSE:
+                _spline_inverse(weights, space, line, lane)
+            elif op == SPLINE_FORWARD:
+                _spline_forward(weights, space, line, lane)
             else:
                 _silu(space, line, lane)
         _copy(space, leave * rows, state, t * wide, wide, lane)

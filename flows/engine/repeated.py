@@ -116,23 +116,39 @@ def _normals(u: Any, v: Any, pairs: int, space: Any, bits: Any, z: Any) -> None:
 
 
 @numba.njit(nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
-def _softplus(x: float) -> float:
+def _softplus(x: Any) -> Any:
     if x > _THRESHOLD:
         return x
     return math.log1p(math.exp(x))
 
 
 @numba.njit(nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
-def _sizes(
-    raw: Any, start: int, bins: int, limit: float, least: float, bound: float, at: Any
-) -> None:
+def _limited(raw: Any, limit: float, soft: float) -> Any:
+    """Raw size within its limit, a hard one or zuko's (``soft`` above 0)."""
+    if soft > 0.0:
+        return raw / (1.0 + 2.0 * abs(raw) / soft)
+    return min(max(raw, -limit), limit)
+
+
+@numba.njit(nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+def _slope(raw: Any, least: float, limit: float, soft: float) -> Any:
+    """Slope at a knot."""
+    if soft > 0.0:
+        return math.exp(raw / (1.0 + abs(raw) / soft))
+    return least + _softplus(min(max(raw, -limit), limit))
+
+
+@numba.njit(nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+def _sizes(raw: Any, start: int, bins: int, constants: Any, least: float, at: Any) -> None:
     """Knots ``at`` ``(bins + 1,)`` of one axis from raw sizes."""
+    bound, limit, soft = constants[0], constants[4], constants[5]
     most = -np.inf
     for k in range(bins):
-        most = max(most, min(max(raw[start + k], -limit), limit))
+        at[k + 1] = _limited(raw[start + k], limit, soft)
+        most = max(most, at[k + 1])
     total = 0.0
     for k in range(bins):
-        at[k + 1] = math.exp(min(max(raw[start + k], -limit), limit) - most)
+        at[k + 1] = math.exp(at[k + 1] - most)
         total += at[k + 1]
     per = 2.0 * bound * (1.0 - least * bins) / total
     at[0] = -bound
@@ -144,16 +160,15 @@ def _sizes(
 @numba.njit(nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
 def _table(raw: Any, start: int, bins: int, constants: Any, knots: Any, table: Any) -> None:
     """What the inverse needs of every bin."""
-    bound, limit = constants[0], constants[4]
     x, y = knots[0], knots[1]
-    _sizes(raw, start, bins, limit, constants[1], bound, x)
-    _sizes(raw, start + bins, bins, limit, constants[2], bound, y)
+    _sizes(raw, start, bins, constants, constants[1], x)
+    _sizes(raw, start + bins, bins, constants, constants[2], y)
     slope = 1.0
     for k in range(bins):
         after = 1.0
         if k < bins - 1:
-            value = min(max(raw[start + 2 * bins + k], -limit), limit)
-            after = constants[3] + _softplus(value)
+            value = raw[start + 2 * bins + k]
+            after = _slope(value, constants[3], constants[4], constants[5])
         width, height = x[k + 1] - x[k], y[k + 1] - y[k]
         delta = height / width
         table[0, k], table[1, k], table[2, k], table[3, k] = y[k], x[k], width, delta
@@ -220,8 +235,9 @@ def invert(parameters: Any, steps: Any, constants: Any, offsets: Any, noise: Any
     Arguments:
         parameters: Of every context ``(n, P)``.
         steps: int64 ``(S, 3)`` in the order of the inverse: kind, first parameter, bins.
-        constants: ``(S, 5)``: of a spline its bound and limits; of an affine step the least and
-            largest scale; of a linear one the inverse and the shift.
+        constants: ``(S, 6)``: of a spline its bound and limits, the soft one being 0 or
+            ln(1 / least slope); of an affine step the least and largest scale; of a linear one the
+            inverse and the shift.
         offsets: int64 ``(n + 1,)``; samples ``offsets[i]`` to ``offsets[i + 1]`` belong to i.
         noise: ``(offsets[n] − offsets[0],)``.
         out: Likewise; written.

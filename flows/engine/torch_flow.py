@@ -10,7 +10,18 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear, relu, silu, softplus
 
-from flows.engine.plan import Affine, Dense, Feedforward, Linear, Made, Plan, Residual, Spline
+from flows.engine.plan import (
+    Affine,
+    Coupling,
+    Dense,
+    Feedforward,
+    Linear,
+    Made,
+    Plan,
+    Residual,
+    ResidualNet,
+    Spline,
+)
 from flows.spline import spline_forward, spline_inverse
 
 __all__ = ["TorchFlow"]
@@ -44,6 +55,9 @@ class TorchFlow:
             elif isinstance(step, Affine):
                 x, slope = self._affine(step, x, self.evaluate(step.made, x, given))
                 ladj = ladj + slope.sum(1)
+            elif isinstance(step, Coupling):
+                x, slope = self._couple(step, x, given, inverse=False)
+                ladj = ladj + slope
             else:
                 raw = _by_feature(self.evaluate(step.made, x, given), x)
                 x, slope = spline_forward(x, raw, step.bins, step.bound, step.limits)
@@ -57,6 +71,8 @@ class TorchFlow:
         for step in reversed(self.plan.steps):
             if isinstance(step, Linear):
                 z = linear(z - self.tensor(step.bias), self.tensor(step.inverse))
+            elif isinstance(step, Coupling):
+                z, _ = self._couple(step, z, given, inverse=True)
             else:
                 z = self._invert(step, z, given)
         return z
@@ -93,9 +109,7 @@ class TorchFlow:
 
     def evaluate(self, made: Made, x: Tensor, given: Tensor | None) -> Tensor:
         """Outputs ``(n, D · outputs)`` of a network at features and digested context."""
-        h = self.dense(x, made.first)
-        if made.context is not None:
-            h = h + self.context_part(made, given)
+        h = self.dense(x, made.first) + self.digested(made, given)
         h = relu(h) if made.rectified else h
         for block in made.blocks:
             if isinstance(block, Feedforward):
@@ -109,16 +123,43 @@ class TorchFlow:
             h = h + (added if block.gate is None else added * self.gate(block.gate, given))
         return self.dense(h, made.final)
 
-    def context_part(self, made: Made, given: Tensor | None) -> Tensor:
-        """What the context adds to the first layer ``(n, H)``."""
+    def digested(self, made: Made, given: Tensor | None) -> Tensor | float:
+        """What the first layer receives of the context: ``(n, H)``, or 0 if there is none."""
         if made.context is None:
-            return torch.zeros(1, len(made.degrees), dtype=self.dtype, device=self.device)
-        part = self.dense(needed(given), made.context)
-        return relu(part) if made.context_rectified else part
+            return 0.0
+        h = self.dense(needed(given), made.context)
+        return relu(h) if made.context_rectified else h
 
     def gate(self, dense: Dense, given: Tensor | None) -> Tensor:
         """Factors of a gated block ``(n, H)``."""
         return torch.sigmoid(self.dense(needed(given), dense))
+
+    def _network(self, net: ResidualNet, x: Tensor, given: Tensor | None) -> Tensor:
+        h = self.dense(x, net.first)
+        for block in net.blocks:
+            a = relu(h * self.tensor(block.scale) + self.tensor(block.shift))
+            a = self.dense(relu(self.dense(a, block.inner)), block.outer)
+            h = h + (a if block.gate is None else a * self.gate(block.gate, given))
+        return self.dense(h, net.final)
+
+    def _couple(
+        self, step: Coupling, x: Tensor, given: Tensor | None, *, inverse: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Transform the moved features; also the sum of their log-slopes, of forward alone."""
+        kept, moved = (torch.from_numpy(i).to(x.device) for i in (step.kept, step.moved))
+        seen = x[:, kept]
+        if step.net.first.weight.shape[1] > len(kept):
+            seen = torch.cat([seen, needed(given)], 1)
+        outputs = len(step.net.final.bias) // len(step.moved)
+        raw = self._network(step.net, seen, given).view(len(x), len(step.moved), outputs)
+        shape = step.bins, step.bound, step.limits
+        if inverse:
+            y, slope = spline_inverse(x[:, moved], raw, *shape), x.new_zeros(len(x), 0)
+        else:
+            y, slope = spline_forward(x[:, moved], raw, *shape)
+        result = x.clone()
+        result[:, moved] = y
+        return result, slope.sum(1)
 
     def _invert(self, step: Affine | Spline, z: Tensor, given: Tensor | None) -> Tensor:
         x = torch.empty_like(z)
@@ -146,7 +187,7 @@ class _Incremental:
         self.flow, self.made, self.x = flow, made, x
         bias = flow.tensor(made.first.bias)
         first = bias.expand(len(x), -1).clone()
-        first += flow.context_part(made, given)
+        first += flow.digested(made, given)
         self.streams = [first]
         self.activated: list[Tensor] = []
         self.inner: list[Tensor] = []

@@ -11,12 +11,15 @@ from flows.engine.plan import (
     SCALE_RULES,
     Affine,
     Base,
+    Coupling,
     Dense,
     Feedforward,
+    Gated,
     Linear,
     Made,
     Plan,
     Residual,
+    ResidualNet,
     Spline,
 )
 from flows.spline import Limits
@@ -64,21 +67,50 @@ def _affine(step: Any, plan: Plan, where: str) -> None:
 
 
 def _spline(step: Any, plan: Plan, where: str) -> None:
+    _made(step.made, plan, _box(step, where), f"{where}.made")
+
+
+def _coupling(step: Any, plan: Plan, where: str) -> None:
+    outputs = _box(step, where)
+    both = [*np.ravel(step.kept).tolist(), *np.ravel(step.moved).tolist()]
+    if sorted(both) != list(range(plan.features)) or not len(step.moved):
+        _refuse(where, "every feature kept or moved, once", f"{step.kept} and {step.moved}")
+    if not isinstance(step.net, ResidualNet):
+        _refuse(f"{where}.net", "ResidualNet", type(step.net).__name__)
+    inputs = len(step.kept) + plan.embedded
+    hidden = _dense(step.net.first, inputs, f"{where}.net.first")
+    for i, block in enumerate(step.net.blocks):
+        place = f"{where}.net.blocks.{i}"
+        _shaped(block, Gated, place, scale=(hidden,), shift=(hidden,))
+        inside = _dense(block.inner, hidden, f"{place}.inner")
+        _same(_dense(block.outer, inside, f"{place}.outer"), hidden, f"{place}.outer")
+        if block.gate is not None:
+            _same(_dense(block.gate, plan.embedded, f"{place}.gate"), hidden, f"{place}.gate")
+    final = f"{where}.net.final"
+    _same(_dense(step.net.final, hidden, final), outputs * len(step.moved), final)
+
+
+def _box(step: Any, where: str) -> int:
+    """Check what every spline has; return the outputs per feature that it needs."""
     _positive(step.bins, f"{where}.bins")
     _number(step.bound, f"{where}.bound")
-    if not isinstance(step.limits, Limits):
-        _refuse(f"{where}.limits", "Limits", type(step.limits).__name__)
-    for name, value in zip(Limits._fields, step.limits):
+    limits = step.limits
+    if not isinstance(limits, Limits) or not isinstance(limits.soft, bool):
+        _refuse(f"{where}.limits", "Limits", limits)
+    for name, value in zip(Limits._fields[:4], limits):
         _number(value, f"{where}.limits.{name}")
-    if step.bins * max(step.limits.width, step.limits.height) >= 1 or step.bound <= 0:
+    if step.bins * max(limits.width, limits.height) >= 1 or not step.bound > 0:
         _refuse(where, "bins that fit into the box", f"{step.bins} bins, bound {step.bound}")
-    _made(step.made, plan, 3 * step.bins - 1, f"{where}.made")
+    if not 0 < limits.slope < 1:
+        _refuse(f"{where}.limits.slope", "a least slope between 0 and 1", limits.slope)
+    return 3 * int(step.bins) - 1
 
 
 _CHECKS: dict[type, Callable[[Any, Plan, str], None]] = {
     Linear: _linear,
     Affine: _affine,
     Spline: _spline,
+    Coupling: _coupling,
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -18,11 +19,12 @@ from flows.engine.context_only import (
     invert_on_device,
     repeated_normals,
 )
-from flows.engine.plan import Base, Plan
+from flows.engine.plan import Base, Plan, Spline
 from flows.engine.testing import random_transform
 from flows.engine.torch_flow import TorchFlow
 from flows.noise import Identity, normals_from_words, words
 from flows.spec import FlowSpec
+from flows.spline import Limits
 
 CONTEXTS = 130
 
@@ -31,6 +33,12 @@ def plans() -> dict[str, Plan]:
     spline = compile_transform(random_transform("spline", 1, 3, steps=3, bound=2.0), 1, 3)
     affine = compile_transform(random_transform("affine", 1, 3, steps=1, share=0.3), 1, 3)
     mixed = spline.steps + affine.steps
+    soft = tuple(
+        dataclasses.replace(step, limits=Limits(0.0, 0.0, 1e-3, np.inf, soft=True))
+        if isinstance(step, Spline)
+        else step
+        for step in spline.steps
+    )
     base = Base(np.array([1.5]), np.array([0.7]))
     spec = FlowSpec(features=1, context=3, hidden=16, embedding=(8,))
     return {
@@ -38,13 +46,21 @@ def plans() -> dict[str, Plan]:
         "affine, LU": affine,
         "both, shifted base": Plan(1, 3, (), mixed, base),
         "embedding": compile_plan(ConditionalFlow(spec).eval()),
+        "soft limits": Plan(1, 3, (), soft, base),
         "no step": Plan(1, 3, (), (), base),
     }
 
 
 @pytest.fixture(
     scope="module",
-    params=["spline, LU", "affine, LU", "both, shifted base", "embedding", "no step"],
+    params=[
+        "spline, LU",
+        "affine, LU",
+        "both, shifted base",
+        "embedding",
+        "soft limits",
+        "no step",
+    ],
 )
 def plan(request):
     torch.manual_seed(0)

@@ -75,7 +75,7 @@ def test_scales_are_those_of_torch(dtype):
     code = Assembler(dtype)
     code.allocate(1)
     given, made = code.allocate(3), code.allocate(1)
-    constants = code.constants(1e-3, np.inf)
+    constants = code.constants(1e-3, np.inf, np.inf)
     code.affine_inverse(constants, given.start, given.start + 1, made.start)
     x = np.zeros_like(tile_of(dtype, 3))
     x[0] = 1
@@ -106,7 +106,7 @@ def test_splines_are_those_of_plain_torch(dtype, bins, spread):
     code = Assembler(dtype)
     code.allocate(1)
     given, made = code.allocate(3 * bins), code.allocate(1)
-    constants = code.constants(4.0, *OWN_LIMITS)
+    constants = code.constants(4.0, *OWN_LIMITS[:4], 0.0)
     code.spline_inverse(constants, given.start, given.start + 1, made.start, bins)
     x = tile_of(dtype, 3 * bins, spread)
     x[0] = np.linspace(-4.5, 4.5, x.shape[1])

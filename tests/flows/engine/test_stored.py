@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import importlib.util
 import json
 
 import numpy as np
 import pytest
 import torch
+from nflows.nn.nets import ResidualNet
+from nflows.transforms.coupling import PiecewiseRationalQuadraticCouplingTransform
+from nflows.utils import create_alternating_binary_mask
 
 from flows.architectures import ConditionalFlow
 from flows.engine.compile_nflows import compile_transform
 from flows.engine.compile_plan import compile_plan
+from flows.engine.compile_zuko import compile_zuko
 from flows.engine.stored import plan_from_stored, plan_to_stored
 from flows.engine.testing import random_transform
 from flows.engine.torch_flow import TorchFlow
@@ -25,6 +30,30 @@ def plans():
     for kind, residual, context in (("spline", True, 2), ("affine", False, None)):
         transform = random_transform(kind, 4, context, residual=residual, batch_norm=True, hidden=9)
         yield compile_transform(transform, 4, context or 0)
+    yield coupling_plan()
+    yield from zuko_plans()
+
+
+def coupling_plan():
+    coupling = PiecewiseRationalQuadraticCouplingTransform(
+        create_alternating_binary_mask(3),
+        lambda i, o: ResidualNet(i, o, hidden_features=8, context_features=2, num_blocks=1),
+        num_bins=4,
+        tails="linear",
+    )
+    return compile_transform(coupling.eval(), 3, 2)
+
+
+def zuko_plans():
+    """Autoregressive, coupling, and one feature, if the library is there."""
+    if importlib.util.find_spec("zuko") is None:
+        return
+    import zuko
+
+    for features, passes in ((3, None), (3, 2), (1, None)):
+        options = {"transforms": 2, "hidden_features": (8, 8), "bins": 4, "passes": passes}
+        flow = zuko.flows.NSF(features, 2, **options)
+        yield compile_zuko(flow.state_dict(), features=features, context=2, **options)
 
 
 @pytest.fixture
@@ -110,6 +139,24 @@ def _field(structure, tensors):
 )
 def test_what_does_not_fit_is_refused_by_name(stored, change, message):
     structure, tensors = copy.deepcopy(stored)
+    change(structure, tensors)
+    with pytest.raises(PlanError, match=message):
+        plan_from_stored(structure, tensors)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (_tensor("steps.0.moved", lambda t: t + 1), "every feature kept or moved"),
+        (_tensor("steps.0.net.final.bias", lambda t: t[:-1]), "net.final"),
+        (_tensor("steps.0.net.blocks.0.gate.weight", lambda t: t[:, :1]), "gate"),
+        (_changed(["steps", 0, "limits", "soft"], 1), "Limits"),
+        (_changed(["steps", 0, "limits", "slope"], 0.0), "between 0 and 1"),
+        (_changed(["steps", 0, "net"], None), "expected ResidualNet"),
+    ],
+)
+def test_couplings_that_do_not_fit_are_refused(change, message):
+    structure, tensors = plan_to_stored(coupling_plan())
     change(structure, tensors)
     with pytest.raises(PlanError, match=message):
         plan_from_stored(structure, tensors)
