@@ -55,17 +55,25 @@ def _cut(x: Any, limit: float) -> Any:
 
 
 @numba.njit(forceinline=True)  # type: ignore[untyped-decorator]
+def _added(total: Any, rest: Any, value: Any) -> tuple[Any, Any]:
+    """Sum and what rounding took from it (Kahan, 1965): many bins would add up many roundings."""
+    value = value - rest
+    result = total + value
+    return result, (result - total) - value
+
+
+@numba.njit(forceinline=True)  # type: ignore[untyped-decorator]
 def _shares(space: Any, at: int, stride: int, bins: int, limit: float) -> Any:
     """Replace raw sizes by their exponentials; return the sum."""
     most = load(space, at)
     for k in range(1, bins):
         most = larger(most, load(space, at + k * stride))
     most = _cut(most, limit)
-    total = fill(most, 0.0)
+    total = rest = fill(most, 0.0)
     for k in range(bins):
         e = exponential(_cut(load(space, at + k * stride), limit) - most)
         store(space, at + k * stride, e)
-        total = total + e
+        total, rest = _added(total, rest, e)
     return total
 
 
@@ -77,14 +85,14 @@ def _searched(
     total = _shares(space, at, stride, bins, limit)
     per = fill(z, 2 * bound * (1 - least * bins)) / total
     smallest, end = fill(z, 2 * bound * least), fill(z, bound)
-    edge = fill(z, -bound)
-    index, left, size = fill(z, 0.0), edge, edge
+    edge, rest = fill(z, -bound), fill(z, 0.0)
+    index, left, size = rest, edge, edge
     for k in range(bins):
         now = fma(per, load(space, at + k * stride), smallest) if k < bins - 1 else end - edge
         index = where_less(z, edge, index, fill(z, float(k)))
         left = where_less(z, edge, left, edge)
         size = where_less(z, edge, size, now)
-        edge = edge + now
+        edge, rest = _added(edge, rest, now)
     return index, left, size
 
 
@@ -103,14 +111,14 @@ def _placed(
     total = _shares(space, at, stride, bins, limit)
     per = fill(index, 2 * bound * (1 - least * bins)) / total
     smallest, end = fill(index, 2 * bound * least), fill(index, bound)
-    edge = fill(index, -bound)
+    edge, rest = fill(index, -bound), fill(index, 0.0)
     left, size = edge, edge
     for k in range(bins):
         now = fma(per, load(space, at + k * stride), smallest) if k < bins - 1 else end - edge
         number = fill(index, float(k))
         left = where_less(index, number, left, edge)
         size = where_less(index, number, size, now)
-        edge = edge + now
+        edge, rest = _added(edge, rest, now)
     return left, size
 
 

@@ -118,6 +118,7 @@ CASES = {
     "zuko autoregressive without context": lambda: zuko_case(5, 0, bins=10),
     "zuko coupling": lambda: zuko_case(7, 3, passes=2, slope=1e-2),
     "coupling with norm": lambda: nflows_case(6, 3, batch_norm=True, blocks=3, bins=16),
+    "coupling of many bins": lambda: nflows_case(4, 2, steps=4, bins=128, bound=1.0),
     "coupling without context": lambda: nflows_case(5, None, steps=4),
 }
 
