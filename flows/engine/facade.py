@@ -17,7 +17,9 @@ from flows.batching import default_threads
 from flows.engine.compile_plan import compile_plan
 from flows.engine.cpu_flow import CpuFlow
 from flows.engine.plan import Parametrisation, Plan
+from flows.engine.repeated_flow import RepeatedFlow
 from flows.engine.torch_flow import TorchFlow
+from flows.noise import Identity
 
 __all__ = ["Engine", "EngineStats", "compile_flow"]
 
@@ -68,9 +70,10 @@ class Engine:
         if self.threads < 1:
             msg = f"an engine needs at least one thread, not {self.threads}"
             raise ValueError(msg)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._compiled: dict[torch.dtype, CpuFlow] = {}
         self._plain: dict[tuple[torch.dtype, torch.device], TorchFlow] = {}
+        self._shared: RepeatedFlow | None = None
         self._pool: ThreadPoolExecutor | None = None
         self._process = -1
         self._rows = self._nonfinite = 0
@@ -94,6 +97,20 @@ class Engine:
 
         self._in_pieces(fill, len(x))
         return _spoiled(torch.from_numpy(x), bad)
+
+    @property
+    def repeated(self) -> RepeatedFlow:
+        """The way to draw many samples per context; of flows of one feature alone."""
+        with self._lock:
+            if self._shared is None:
+                self._shared = RepeatedFlow(self.plan, self._threads)
+            return self._shared
+
+    def sample_repeated(
+        self, context: Tensor, counts: Tensor, identity: Identity, purpose: str = "flow"
+    ) -> Tensor:
+        """Draw ``counts[i]`` samples of context i: :meth:`RepeatedFlow.sample`."""
+        return self.repeated.sample(context, counts, identity, purpose)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Map data to noise; also ln \\|det ∂z/∂x\\| ``(n,)``."""

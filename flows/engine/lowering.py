@@ -8,9 +8,9 @@ from typing import Any
 
 from flows.engine.assembler import Assembler, Program, Rows
 from flows.engine.masked_network import MaskedNetwork
-from flows.engine.plan import Affine, Coupling, Linear, Plan, ResidualNet, Spline, Step
+from flows.engine.plan import Affine, Coupling, Linear, Made, Plan, ResidualNet, Spline, Step
 
-__all__ = ["embedding_program", "forward_programs", "inverse_programs"]
+__all__ = ["embedding_program", "forward_programs", "inverse_programs", "parameter_program"]
 
 
 Use = Callable[[int, int, int], None]
@@ -31,13 +31,30 @@ def embedding_program(plan: Plan, dtype: Any) -> Program:
     """Write the network that digests the context."""
     code = Assembler(dtype)
     ones, given = code.allocate(1), code.allocate(plan.context)
+    rows = _embedded(code, plan, given)
+    return code.program((given.start, rows.start, given.start, ones.start))
+
+
+def parameter_program(made: Made, plan: Plan, dtype: Any) -> Program:
+    """Write the network of a flow of one feature, embedding included: context in, outputs out."""
+    code = Assembler(dtype)
+    enter = code.allocate(len(made.final.bias))
+    ones, _ = code.allocate(1), code.allocate(1)
+    given = code.allocate(plan.context)
+    network = MaskedNetwork(code, made, 1, ones.start, _embedded(code, plan, given))
+    leave: list[int] = []
+    network.run(lambda _, parameters: leave.append(parameters))
+    return code.program((enter.start, leave[0], given.start, ones.start))
+
+
+def _embedded(code: Assembler, plan: Plan, given: Rows) -> Rows:
     rows = given
     for layer in plan.embedding:
         made = code.allocate(len(layer.bias))
         code.panel(layer.weight, rows.start, made.start, bias=layer.bias)
         code.silu(made.start, made.size, made.start)
         rows = made
-    return code.program((given.start, rows.start, given.start, ones.start))
+    return rows
 
 
 def _program(step: Step, plan: Plan, dtype: Any, *, forward: bool) -> Program:

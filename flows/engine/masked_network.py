@@ -198,6 +198,10 @@ class MaskedNetwork:
         inside = code.allocate(len(block.degrees)).start
         inner_ends = _ends(block.degrees, self.features)
         code.panel(block.context, given.start, inside, bias=block.inner.bias)
+        gates = None
+        if block.gate is not None:
+            gates = code.allocate(len(block.gate.bias)).start
+            code.panel(block.gate.weight, given.start, gates, bias=block.gate.bias)
 
         def activate(degree: int) -> None:
             span = slice(int(units[degree]), int(units[degree + 1]))
@@ -213,11 +217,13 @@ class MaskedNetwork:
 
         def join(degree: int) -> None:
             start, stop = int(units[degree]), int(units[degree + 1])
-            if stop > start:
+            if stop > start and gates is None:
                 code.add(stream + start, stop - start, target + start)
+            elif stop > start and gates is not None:
+                code.gate(target + start, gates + start, stop - start, stream + start)
 
         self.steps.append(join)
-        return target
+        return target if gates is None else stream
 
     def _add(self, product: _Product) -> None:
         self.products.append(product)

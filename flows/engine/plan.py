@@ -72,7 +72,7 @@ class Feedforward:
 
 @dataclass(frozen=True)
 class Residual:
-    """``x + outer(relu(inner(relu(scale · x + shift)) + context(c)))``.
+    """``x + outer(relu(inner(relu(scale · x + shift)) + context(c))) · σ(gate(c))``.
 
     Attributes:
         scale: ``(H,)``.
@@ -81,6 +81,7 @@ class Residual:
         context: ``(H, C)``.
         outer: ``(H, H)``.
         degrees: Of the inner units ``(H,)``, ascending; the sum keeps those of x.
+        gate: ``(H, C)``, or ``None`` for a block without gate.
     """
 
     scale: Array
@@ -89,6 +90,7 @@ class Residual:
     context: Array
     outer: Dense
     degrees: Degrees
+    gate: Dense | None = None
 
 
 @dataclass(frozen=True)

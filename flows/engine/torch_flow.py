@@ -46,7 +46,7 @@ class TorchFlow:
     @torch.inference_mode()
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Map data to noise; also ln \\|det ∂z/∂x\\| ``(n,)``."""
-        given = self._embed(context)
+        given = self.embed(context)
         ladj = x.new_zeros(len(x))
         for step in self.plan.steps:
             if isinstance(step, Linear):
@@ -67,7 +67,7 @@ class TorchFlow:
     @torch.inference_mode()
     def inverse(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         """Map noise to data, every hidden unit computed once."""
-        given = self._embed(context)
+        given = self.embed(context)
         for step in reversed(self.plan.steps):
             if isinstance(step, Linear):
                 z = linear(z - self.tensor(step.bias), self.tensor(step.inverse))
@@ -101,7 +101,8 @@ class TorchFlow:
         """Apply a layer to ``(n, in)``."""
         return linear(x, self.tensor(dense.weight), self.tensor(dense.bias))
 
-    def _embed(self, context: Tensor | None) -> Tensor | None:
+    def embed(self, context: Tensor | None) -> Tensor | None:
+        """Digest the context."""
         for layer in self.plan.embedding:
             context = silu(self.dense(needed(context), layer))
         return context
@@ -118,7 +119,8 @@ class TorchFlow:
             u = self.dense(a, block.inner)
             if block.context.shape[1]:
                 u = u + linear(needed(given), self.tensor(block.context))
-            h = h + self.dense(relu(u), block.outer)
+            added = self.dense(relu(u), block.outer)
+            h = h + (added if block.gate is None else added * self.gate(block.gate, given))
         return self.dense(h, made.final)
 
     def digested(self, made: Made, given: Tensor | None) -> Tensor | float:
@@ -128,13 +130,16 @@ class TorchFlow:
         h = self.dense(needed(given), made.context)
         return relu(h) if made.context_rectified else h
 
+    def gate(self, dense: Dense, given: Tensor | None) -> Tensor:
+        """Factors of a gated block ``(n, H)``."""
+        return torch.sigmoid(self.dense(needed(given), dense))
+
     def _network(self, net: ResidualNet, x: Tensor, given: Tensor | None) -> Tensor:
         h = self.dense(x, net.first)
         for block in net.blocks:
             a = relu(h * self.tensor(block.scale) + self.tensor(block.shift))
             a = self.dense(relu(self.dense(a, block.inner)), block.outer)
-            gate = block.gate
-            h = h + (a if gate is None else a * torch.sigmoid(self.dense(needed(given), gate)))
+            h = h + (a if block.gate is None else a * self.gate(block.gate, given))
         return self.dense(h, net.final)
 
     def _couple(
@@ -186,6 +191,7 @@ class _Incremental:
         self.streams = [first]
         self.activated: list[Tensor] = []
         self.inner: list[Tensor] = []
+        self.gates: list[Tensor | None] = []
         for block in made.blocks:
             width = len(block.degrees)
             if isinstance(block, Residual):
@@ -193,6 +199,7 @@ class _Incremental:
                 if block.context.shape[1]:
                     start += linear(needed(given), flow.tensor(block.context))
                 self.inner.append(start)
+                self.gates.append(None if block.gate is None else flow.gate(block.gate, given))
                 self.activated.append(torch.empty_like(first))
                 width = first.shape[1]
             self.streams.append(x.new_empty(len(x), width))
@@ -217,7 +224,8 @@ class _Incremental:
             inside = _units(block.degrees, feature)
             weight = flow.tensor(block.inner.weight)[inside, : now.stop]
             u[:, inside] = relu(u[:, inside] + linear(a[:, : now.stop], weight))
-            after[:, now] = before[:, now] + self._part(u, block.outer, now, inside.stop)
+            added, gate = self._part(u, block.outer, now, inside.stop), self.gates[b]
+            after[:, now] = before[:, now] + (added if gate is None else added * gate[:, now])
         return self._part(self.streams[-1], made.final, rows, now.stop)
 
     def _part(self, x: Tensor, dense: Dense, rows: slice, columns: int) -> Tensor:
