@@ -14,6 +14,7 @@ from flows.column_kernels import bound, settle
 from flows.discrete import OneHot
 from flows.layout import ObjectLayout
 from flows.transform import Column, Transform
+from flows.warm import compiled_first
 
 __all__ = ["ArrayColumns", "Columns", "Drawn", "TensorColumns"]
 
@@ -102,10 +103,13 @@ class ArrayColumns:
             for column in layout.targets
         ]
         self._given = {n: c for c, n in enumerate(layout.condition_names) if n in used}
+        widths = len(layout.targets), len(layout.conditions), len(layout.discrete)
+        latent, conditions, codes = (torch.zeros(0, width) for width in widths)
+        compiled_first(self.to_physics, latent, conditions, codes.long())
 
     def features(self, conditions: Tensor) -> Tensor:
         """See :class:`Columns`."""
-        columns = conditions.numpy().T.astype(np.float64)
+        columns = conditions.numpy().T.astype(np.float64, order="C")
         features = np.empty((len(conditions), self._width), dtype=np.float32)
         at = 0
         for column, values in zip(self.layout.conditions, columns):
@@ -121,7 +125,7 @@ class ArrayColumns:
         """See :class:`Columns`."""
         rows, known, chosen = len(latent), conditions.numpy(), codes.numpy()
         given = {name: known[:, c].astype(np.float64) for name, c in self._given.items()}
-        columns = latent.numpy().T.astype(np.float64)
+        columns = latent.numpy().T.astype(np.float64, order="C")
         targets = np.empty(columns.shape, dtype=np.float32)
         marks = np.zeros((2, rows), dtype=bool)
         for t, steps in enumerate(self._undo):

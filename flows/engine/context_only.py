@@ -19,12 +19,13 @@ from flows.engine import repeated
 from flows.engine.assembler import Program
 from flows.engine.cpu_flow import aligned
 from flows.engine.lowering import parameter_program
-from flows.engine.machine import floors, machine
+from flows.engine.machine import compile_machine, floors, machine
 from flows.engine.panel import tile_rows
 from flows.engine.plan import Affine, Linear, Plan, Spline
 from flows.engine.torch_flow import TorchFlow
 from flows.noise import normals_from_words, words
 from flows.spline import spline_inverse
+from flows.warm import compiled_first
 
 __all__ = [
     "MOST_SAMPLES",
@@ -72,6 +73,11 @@ class ContextFlow:
         self._steps = np.array(kinds, dtype=np.int64).reshape(-1, 3)
         self._constants = constants
         self._base = np.array([plan.base.loc[0], plan.base.scale[0]])
+        compile_machine(self.dtype)
+        none, words = np.zeros((0, plan.context), self.dtype), np.zeros((0, 3), np.int64)
+        offsets = np.zeros(1, np.int64)
+        compiled_first(self.invert, np.zeros(0), none, offsets)
+        compiled_first(self.draw, none, offsets, words[:, :2], words)
 
     def parameters(self, context: Array) -> Array:
         """Outputs of all networks ``(n, P)`` at contexts ``(n, C)``."""

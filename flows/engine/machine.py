@@ -30,8 +30,9 @@ from flows.engine.elementwise import (
 from flows.engine.lanes import fill, fma, larger, load, store
 from flows.engine.panel import VECTORS
 from flows.engine.panel import panel as add_panel
+from flows.warm import compiled_first
 
-__all__ = ["Op", "machine"]
+__all__ = ["Op", "compile_machine", "floors", "machine"]
 
 Array = NDArray[Any]
 _lock = threading.Lock()
@@ -229,6 +230,12 @@ def machine() -> Callable[..., None]:
         modules = (elementary, elementwise, lanes, panel)
         files = [Path(str(m.__file__)) for m in modules] + [Path(__file__)]
         return _compiled(_digest(tuple(files)))
+
+
+def compile_machine(dtype: Any) -> None:
+    """Compile the loop for a floating type, unless it is."""
+    code, tiles, flat = np.zeros((0, 8), np.int64), np.zeros((0, 1, 1), dtype), np.zeros(0, dtype)
+    compiled_first(machine(), code, flat, tiles, tiles, flat, (0, 0, 0, 0), floors(dtype))
 
 
 @functools.cache

@@ -15,7 +15,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from flows.noise import MULTIPLIERS, ROUNDS, WEYL
+from flows.noise_kernels import quartet
 
 __all__ = ["AFFINE", "LINEAR", "SPLINE", "draw", "invert"]
 
@@ -28,9 +28,7 @@ QUARTER = 1 << 30
 NUMBERS = 7
 """Numbers per bin: y, x, width, δ, d₀ + d₁ − 2 δ, h (δ − d₀), h d₀."""
 
-_M0, _M1 = np.uint64(MULTIPLIERS[0]), np.uint64(MULTIPLIERS[1])
-_W0, _W1 = np.uint64(WEYL[0]), np.uint64(WEYL[1])
-_MASK, _HIGH, _SHIFT16 = np.uint64(0xFFFFFFFF), np.uint64(32), np.uint64(16)
+_MASK, _SHIFT16 = np.uint64(0xFFFFFFFF), np.uint64(16)
 _TWO_TO_MINUS_32, _RADIANS = 2.0**-32, math.pi * 2.0**-31
 _SQRT_HALF_BITS, _MANTISSA = np.int64(0x3FE6A09E667F3BCD), np.int64(52)
 _LN2 = math.log(2.0)
@@ -49,17 +47,10 @@ def _words(key: Any, counter: Any, first: int, blocks: int, attempt: int, u: Any
     event0, event1 = np.uint64(counter[0]) & _MASK, np.uint64(counter[1]) & _MASK
     place = np.uint64(counter[2]) & _MASK
     for b in range(blocks):
-        c0, c1, c2 = event0, event1, place
         c3 = last | (np.uint64(first + b) & np.uint64(0xFFFF))
-        k0, k1 = key0, key1
-        for _ in range(ROUNDS):
-            p0, p1 = c0 * _M0, c2 * _M1
-            c0 = (p1 >> _HIGH) ^ c1 ^ k0
-            c2 = (p0 >> _HIGH) ^ c3 ^ k1
-            c1, c3 = p1 & _MASK, p0 & _MASK
-            k0, k1 = (k0 + _W0) & _MASK, (k1 + _W1) & _MASK
-        u[2 * b], v[2 * b] = np.int64(c0), np.int64(c1)
-        u[2 * b + 1], v[2 * b + 1] = np.int64(c2), np.int64(c3)
+        four = quartet(event0, event1, place, c3, key0, key1)
+        u[2 * b], v[2 * b] = np.int64(four[0]), np.int64(four[1])
+        u[2 * b + 1], v[2 * b + 1] = np.int64(four[2]), np.int64(four[3])
 
 
 @numba.njit(nogil=True, error_model="numpy", inline="always")  # type: ignore[untyped-decorator]
