@@ -47,6 +47,7 @@ bench-flashsim: install ## Measure overhead, memory and quality of the flash sim
 
 bench-flows: install ## Measure the flow engine beside the libraries that trained the flows
 	$(BIN)/python -W ignore -m benchmarks.flows
+	$(BIN)/python -W ignore -m benchmarks.scaling
 
 clean: ## Remove what runs and builds leave behind
 	rm -rf out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -9,12 +9,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,16 @@ import torch
 import zuko
 from torch import Tensor
 
+from benchmarks import timing1d
+from benchmarks.rows import (
+    PEER_BATCHES,
+    REPEATS,
+    Clock,
+    Row,
+    best_batch,
+    device,
+    seconds,
+)
 from flows.engine import Engine
 from flows.engine.compile_nflows import compile_transform
 from flows.engine.compile_zuko import compile_zuko
@@ -29,12 +39,11 @@ from flows.engine.plan import Coupling, Plan
 from flows.engine.testing import random_transform
 from flows.engine.testing_zuko import bend
 
-__all__ = ["Row", "measure"]
+__all__ = ["measure"]
 
 RESULT = Path(__file__).parent / "results" / "flows.json"
-PEER_BATCHES = (1_000, 2_000, 5_000, 10_000)
-ENGINE_ROWS = 20_000
-REPEATS = 7
+ENGINE_ROWS, COUPLING_ROWS = 20_000, 4_000
+"""Rows of a call of the engine: one call lasts long enough to be timed, and not minutes."""
 NFLOWS, ZUKO = "nflows 0.14", f"zuko {zuko.__version__}"
 NSF: dict[str, Any] = {
     "features": 16,
@@ -85,27 +94,7 @@ WORK: dict[str, dict[str, Any]] = {
 encoding and decoding with other conditions, as corrections do; FlashSim's prototype of jets."""
 
 
-@dataclass(frozen=True)
-class Row:
-    """One line of the table.
-
-    Attributes:
-        peer_rate: Samples per second of the peer, median of the runs.
-        rate: Of the engine.
-        max_abs_diff: Largest difference of both over the peer's batch.
-        device: Processor and threads.
-        outside_matmul: Share of the engine's time that the bare matrix products of the same shapes
-            do not take; of couplings alone.
-    """
-
-    name: str
-    peer: str
-    peer_rate: float
-    rate: float
-    ratio: float
-    max_abs_diff: float
-    device: str
-    outside_matmul: float | None = None
+NAMES = [*WORK, timing1d.NAME]
 
 
 @dataclass(frozen=True)
@@ -119,7 +108,7 @@ class _Pair:
     products: Callable[[int], Tensor] | None = None
 
 
-def measure(name: str, threads: int, clock: Callable[[], float] = time.perf_counter) -> Row:
+def measure(name: str, threads: int, clock: Clock = time.perf_counter) -> Row:
     """Compare one flow.
 
     Arguments:
@@ -132,11 +121,12 @@ def measure(name: str, threads: int, clock: Callable[[], float] = time.perf_coun
     )
     first = PEER_BATCHES[0]
     difference = float((pair.ours(first) - pair.peer(first)).abs().max())
-    functions = [(_best(pair.peer, clock), pair.peer), (ENGINE_ROWS, pair.ours)]
+    functions = [(best_batch(pair.peer, clock), pair.peer)]
+    functions.append((ENGINE_ROWS if pair.products is None else COUPLING_ROWS, pair.ours))
     if pair.products is not None:
-        functions.append((_best(pair.products, clock), pair.products))
-    turns = [[_seconds(f, n, clock) / n for n, f in functions] for _ in range(REPEATS)]
-    peer, ours, *products = (statistics.median(seconds) for seconds in zip(*turns))
+        functions.append((best_batch(pair.products, clock), pair.products))
+    turns = [[seconds(partial(f, n), clock) / n for n, f in functions] for _ in range(REPEATS)]
+    peer, ours, *products = (statistics.median(times) for times in zip(*turns))
     outside = 1 - products[0] / ours if products else None
     return Row(
         name,
@@ -145,7 +135,7 @@ def measure(name: str, threads: int, clock: Callable[[], float] = time.perf_coun
         1 / ours,
         peer / ours,
         difference,
-        _device(pair.engine),
+        device(threads),
         outside,
     )
 
@@ -210,33 +200,20 @@ def _normal(columns: int) -> Tensor:
     return torch.randn(rows, columns, generator=torch.Generator().manual_seed(columns))
 
 
-def _best(function: Callable[[int], Tensor], clock: Callable[[], float]) -> int:
-    return max(PEER_BATCHES, key=lambda n: n / _seconds(function, n, clock))
-
-
-def _seconds(function: Callable[[int], Tensor], n: int, clock: Callable[[], float]) -> float:
-    start = clock()
-    function(n)
-    return clock() - start
-
-
-def _device(engine: Engine) -> str:
-    name = platform.processor() or platform.machine()
-    lines = Path("/proc/cpuinfo")
-    if lines.exists():
-        models = [s for s in lines.read_text().splitlines() if s.startswith("model name")]
-        name = models[0].partition(":")[2].strip() if models else name
-    return f"{name}, {engine.threads} threads"
-
-
 def _percent(share: float | None) -> str:
     return "" if share is None else f"{100 * share:.1f} %"
+
+
+def _measured(name: str, threads: int, clock: Clock) -> list[Row]:
+    if name == timing1d.NAME:
+        return timing1d.measure(threads, clock)
+    return [measure(name, threads, clock)]
 
 
 def main() -> int:
     """Print the table and write it."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", default=list(WORK), help=f"of {', '.join(WORK)}")
+    parser.add_argument("names", nargs="*", default=NAMES, help=f"of {', '.join(NAMES)}")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument(
         "--processor-time", action="store_true", help="count processor time: on a busy machine"
@@ -247,16 +224,16 @@ def main() -> int:
     torch.set_flush_denormal(True)
     clock = time.process_time if options.processor_time else time.perf_counter
     rows = []
-    heads = f"{'peer/s':>9} {'engine/s':>10} {'ratio':>7} {'max |diff|':>11} {'outside':>8}"
-    print(f"{'name':<18} {heads}")
+    heads = f"{'peer/s':>9} {'engine/s':>11} {'ratio':>7} {'max |diff|':>11} {'outside':>8}"
+    print(f"{'name':<26} {heads}")
     for name in options.names:
-        row = measure(name, options.threads, clock)
-        print(
-            f"{row.name:<18} {row.peer_rate:>9.0f} {row.rate:>10.0f} {row.ratio:>7.1f} "
-            f"{row.max_abs_diff:>11.1e} {_percent(row.outside_matmul):>8}",
-            flush=True,
-        )
-        rows.append(asdict(row))
+        for row in _measured(name, options.threads, clock):
+            print(
+                f"{row.name:<26} {row.peer_rate:>9.0f} {row.rate:>11.0f} {row.ratio:>7.1f} "
+                f"{row.max_abs_diff:>11.1e} {_percent(row.outside_matmul):>8}",
+                flush=True,
+            )
+            rows.append(asdict(row))
     options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_text(json.dumps(rows, indent=1) + "\n")
     return 0
