@@ -19,7 +19,7 @@ from flows.engine import repeated
 from flows.engine.assembler import Program
 from flows.engine.cpu_flow import aligned
 from flows.engine.lowering import parameter_program
-from flows.engine.machine import compile_machine, floors, machine
+from flows.engine.machine import floors, machine
 from flows.engine.panel import tile_rows
 from flows.engine.plan import Affine, Linear, Plan, Spline
 from flows.engine.torch_flow import TorchFlow
@@ -73,7 +73,7 @@ class ContextFlow:
         self._steps = np.array(kinds, dtype=np.int64).reshape(-1, 3)
         self._constants = constants
         self._base = np.array([plan.base.loc[0], plan.base.scale[0]])
-        compile_machine(self.dtype)
+        self._machine = machine(self.dtype)
         none, words = np.zeros((0, plan.context), self.dtype), np.zeros((0, 3), np.int64)
         offsets = np.zeros(1, np.int64)
         compiled_first(self.invert, np.zeros(0), none, offsets)
@@ -132,7 +132,9 @@ class ContextFlow:
         state = aligned((len(given), outputs, self._rows), self.dtype)
         state[:] = 0
         space = aligned((program.rows * self._rows,), self.dtype)
-        machine()(program.code, program.weights, state, given, space, program.places, self._floors)
+        self._machine(
+            program.code, program.weights, state, given, space, program.places, self._floors
+        )
         rows = state.transpose(0, 2, 1).reshape(-1, outputs)
         return np.ascontiguousarray(rows[:count])
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from flows.engine.assembler import Program
 from flows.engine.lowering import embedding_program, forward_programs, inverse_programs
-from flows.engine.machine import compile_machine, floors, machine
+from flows.engine.machine import floors, machine
 from flows.engine.panel import tile_rows
 from flows.engine.plan import Linear, Plan
 
@@ -44,7 +44,7 @@ class CpuFlow:
         self._programs: dict[Way, tuple[Program, ...]] = {}
         self._embedding = embedding_program(plan, self.dtype) if plan.embedding else None
         self._floors = floors(self.dtype)
-        compile_machine(self.dtype)
+        self._machine = machine(self.dtype)
 
     def inverse(self, z: Array, context: Array) -> Array:
         """Map noise ``(n, D)`` with context ``(n, C)`` to data ``(n, D)``; C may be 0."""
@@ -82,7 +82,9 @@ class CpuFlow:
 
     def _run(self, program: Program, state: Array, given: Array) -> None:
         space = aligned((program.rows * self._rows,), self.dtype)
-        machine()(program.code, program.weights, state, given, space, program.places, self._floors)
+        self._machine(
+            program.code, program.weights, state, given, space, program.places, self._floors
+        )
 
     def _pack(self, rows: Array) -> Array:
         """Tiles ``(tiles, columns, rows of a tile)``, the last one filled up with zeros."""

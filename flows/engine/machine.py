@@ -32,7 +32,7 @@ from flows.engine.panel import VECTORS
 from flows.engine.panel import panel as add_panel
 from flows.warm import compiled_first
 
-__all__ = ["Op", "compile_machine", "floors", "machine"]
+__all__ = ["Op", "floors", "machine"]
 
 Array = NDArray[Any]
 _lock = threading.Lock()
@@ -220,22 +220,19 @@ def _compiled(digest: str) -> Callable[..., None]:
     return compiled
 
 
-def machine() -> Callable[..., None]:
-    """Return the loop, compiled on first use and kept on disk.
+def machine(dtype: Any) -> Callable[..., None]:
+    """Return the loop, compiled for a floating type and kept on disk.
 
     numba keeps one file per processor model and its features, and per version of itself, but looks
     at the source of one function alone. So the digest of all sources stands in the file's name.
     """
+    modules = (elementary, elementwise, lanes, panel)
+    files = [Path(str(m.__file__)) for m in modules] + [Path(__file__)]
     with _lock:
-        modules = (elementary, elementwise, lanes, panel)
-        files = [Path(str(m.__file__)) for m in modules] + [Path(__file__)]
-        return _compiled(_digest(tuple(files)))
-
-
-def compile_machine(dtype: Any) -> None:
-    """Compile the loop for a floating type, unless it is."""
+        loop = _compiled(_digest(tuple(files)))
     code, tiles, flat = np.zeros((0, 8), np.int64), np.zeros((0, 1, 1), dtype), np.zeros(0, dtype)
-    compiled_first(machine(), code, flat, tiles, tiles, flat, (0, 0, 0, 0), floors(dtype))
+    compiled_first(loop, code, flat, tiles, tiles, flat, (0, 0, 0, 0), floors(dtype))
+    return loop
 
 
 @functools.cache

@@ -29,7 +29,8 @@ def execute(code: Assembler, rows: np.ndarray, leave: int, count: int) -> np.nda
     space = aligned((program.rows * tile + width * tile,), code.dtype)
     space[:] = np.nan
     none = aligned((1, 0, tile), code.dtype)
-    machine()(program.code, program.weights, state, none, space, program.places, floors(code.dtype))
+    loop = machine(code.dtype)
+    loop(program.code, program.weights, state, none, space, program.places, floors(code.dtype))
     return state[0, :count].copy()
 
 
