@@ -74,6 +74,14 @@ def _matching(pattern: re.Pattern[str], example: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _value(value: Any) -> Any:
+    """What a line of a submit file may hold."""
+    if not isinstance(value, bool | int | float | str):
+        msg = f"must be a number, true, false or text, found {value!r}"
+        raise ValueError(msg)
+    return _plain(value) if isinstance(value, str) else value
+
+
 def _duration(value: Any) -> Any:
     """Seconds, or a number with one of s, m, h, d."""
     if isinstance(value, bool) or not isinstance(value, int | str):
@@ -101,6 +109,7 @@ Interpreter = Annotated[
 Size = Annotated[str, _matching(_SIZE, "'2 GB'")]
 Ports = Annotated[str, BeforeValidator(str), _matching(_PORTS, "8786 or 10000:10100")]
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
+Value = Annotated[Any, AfterValidator(_value)]
 Name = Annotated[str, _matching(_NAME, "NAME")]
 Directive = Annotated[str, _matching(_DIRECTIVE, "request_gpus or MY.Attribute")]
 
@@ -158,7 +167,7 @@ class SiteSettings(BaseModel):
     environment: dict[Name, Word] = Field({}, description="variables of the worker")
     accounting_group: Word | None = Field(None, description="who pays")
     accounting_group_user: Word | None = Field(None, description="whose share it is")
-    directives: dict[Directive, bool | int | float | Text] = Field(
+    directives: dict[Directive, Value] = Field(
         {}, description="further lines of the submit file; text after MY. or + is quoted"
     )
     submit_arguments: tuple[Word, ...] = Field((), description="arguments of condor_submit")
