@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import importlib.util
+import logging
 import platform
 import time
 import uuid
@@ -18,8 +19,9 @@ import distributed
 from executors.errors import ConfigurationError, first_line
 from executors.output import probe_writable
 
-__all__ = ["OutputProbe", "check_versions", "check_workers", "code_digest", "software"]
+__all__ = ["Gate", "OutputProbe", "check_versions", "check_workers", "code_digest", "software"]
 
+logger = logging.getLogger(__name__)
 Probe = Callable[[], str | None]
 # what is pickled between processes or decides a number; torch and numba only where they are
 _PACKAGES = (
@@ -96,6 +98,27 @@ class OutputProbe:
             f"files that workers write to {self.directory} do not show here within {_SYNC:.0f} s; "
             "choose an --output on a file system that this machine and all workers share"
         )
+
+
+class Gate(distributed.WorkerPlugin):  # type: ignore[misc]  # distributed is not typed
+    """Worker plugin for pools that grow: what `check_workers` asks, asked of those who come later.
+
+    A worker that does not pass leaves before it has run anything; why is in its log.
+    """
+
+    name = "flashbrew-gate"
+
+    def __init__(self, probe: Probe | None = None) -> None:
+        self.expected, self.probe = software(), probe
+
+    def setup(self, worker: Any) -> None:
+        """Let the worker in, or close it."""
+        complaint = _difference("it", software(), self.expected, tuple(self.expected))
+        if complaint is None and self.probe is not None:
+            complaint = self.probe()
+        if complaint is not None:
+            logger.error("this worker is not let in: %s", complaint)
+            worker.loop.add_callback(worker.close, nanny=True, reason=complaint)
 
 
 def check_workers(client: distributed.Client, probe: Probe | None = None) -> None:
@@ -188,14 +211,22 @@ def _from_dask(versions: Mapping[str, Any] | None) -> dict[str, str]:
 def _compare(
     who: str, theirs: Mapping[str, str], ours: Mapping[str, str], names: tuple[str, ...]
 ) -> None:
+    complaint = _difference(who, theirs, ours, names)
+    if complaint is not None:
+        raise ConfigurationError(complaint)
+
+
+def _difference(
+    who: str, theirs: Mapping[str, str], ours: Mapping[str, str], names: tuple[str, ...]
+) -> str | None:
     for name in names:
         found = theirs.get(name, "absent")
         if found != ours[name]:
-            msg = (
-                f"{who} has {name} {found}, this process has {ours[name]}; use one environment "
+            return (
+                f"{who} has {name} {found}, the client has {ours[name]}; use one environment "
                 "or image for all of them"
             )
-            raise ConfigurationError(msg)
+    return None
 
 
 def _appears(path: Path) -> bool:

@@ -126,12 +126,14 @@ def open_executor(
         )
     else:
         # distributed takes a second to import: only those who use it pay
-        from executors.checks import check_workers
+        from executors.checks import Gate, check_workers
         from executors.cluster import ClusterExecutor, open_pool
 
         with open_pool(settings) as (client, watch):
             logger.info("Dask dashboard: %s", client.dashboard_link)
             check_workers(client, probe)
+            if watch is not None:
+                client.register_plugin(Gate(probe))
             yield ClusterExecutor(status=False, client=client, collector=collector, watch=watch)
 
 

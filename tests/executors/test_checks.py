@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 
 import distributed
 import pytest
 
 from executors import checks
-from executors.checks import OutputProbe, check_versions, check_workers, code_digest, software
+from executors.checks import Gate, OutputProbe, check_versions, check_workers, code_digest, software
 from executors.errors import ConfigurationError
 
 pytestmark = pytest.mark.xdist_group("dask")
@@ -90,13 +91,32 @@ def test_a_worker_of_another_environment_is_refused(foreign):
     assert "\n" not in str(caught.value)
 
 
+def test_a_worker_that_comes_later_is_not_let_in(foreign):
+    """The worker closes itself; its nanny goes with it, so no one brings it back."""
+    with distributed.Client(foreign, set_as_default=False) as client:
+        client.register_plugin(Gate())
+        deadline = time.monotonic() + 20
+        while client.scheduler_info()["workers"]:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+
+def test_a_worker_that_passes_stays(client, tmp_path):
+    client.register_plugin(Gate(OutputProbe(tmp_path)))
+    try:
+        assert client.submit(sum, [1, 2]).result(20) == 3
+        assert len(client.scheduler_info()["workers"]) == 2
+    finally:
+        client.unregister_worker_plugin(Gate.name)
+
+
 @pytest.mark.parametrize("name", ["scheduler", "workers"])
 def test_another_dask_is_refused(client, monkeypatch, name):
     found = client.get_versions()
     one = found["scheduler"] if name == "scheduler" else next(iter(found["workers"].values()))
     one["packages"]["distributed"] = "2024.1.0"
     monkeypatch.setattr(client, "get_versions", lambda: found)
-    with pytest.raises(ConfigurationError, match=r"has distributed 2024\.1\.0, this process has"):
+    with pytest.raises(ConfigurationError, match=r"has distributed 2024\.1\.0, the client has"):
         check_versions(client)
 
 
