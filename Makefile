@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 OUTPUT := out/flashsim
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint types imports check bench-flashsim bench-flows clean
+.PHONY: help install run test test-htcondor lint types imports check bench-flashsim bench-flows clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,13 @@ run: install ## Flash-simulate the shipped sample with the shipped bundles on al
 
 test: install ## Run the whole test suite
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+# the pool is stopped and unmounted whatever happens; its chroot stays for the next time
+test-htcondor: install ## Start a real one-machine HTCondor pool (root), run over it, stop it
+	@trap 'condor/minicondor.sh down' EXIT; trap 'exit 130' INT TERM; \
+	export MINICONDOR_PYTHON=$(abspath $(BIN)/python); condor/minicondor.sh up && \
+	FLASHBREW_HTCONDOR=1 $(BIN)/python -m pytest -m 'htcondor $(if $(FAULTS),,and not faults)' \
+		tests/executors/test_htcondor.py --durations=0 --durations-min=1
 
 lint: install ## Check style
 	$(BIN)/ruff check .

@@ -106,8 +106,9 @@ def test_nothing_is_left_of_an_earlier_run(flashbrew, processors, sample, output
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--executor", "htcondor"], "--executor htcondor is not supported yet"),
-        (["--executor", "casa"], "--executor casa is not supported yet"),
+        (["--executor", "htcondor"], "--executor htcondor needs --workers N"),
+        (["--site", "lxplus"], "--site needs --executor htcondor"),
+        (["--insecure"], "--insecure needs --executor htcondor"),
         (["--resume"], "--resume is not supported yet"),
         (["--merge", "dataset"], "--merge dataset is not supported yet"),
         (["--max-failed-fraction", "2"], "must lie in [0, 1]"),
