@@ -9,6 +9,7 @@ from commands.execution import add_execution
 
 __all__ = ["parse"]
 
+RETRIES, RETRY_DELAY = 2, 1.0  # chosen
 EPILOG = """\
 PROCESSOR is a built-in name (see --list), module:Class or path.py:Class.
 INPUT is files, globs, directories or root:// URLs; all of them form the dataset "input".
@@ -36,6 +37,7 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--fileset", metavar="FILESET.json", help="coffea fileset")
     parser.add_argument("--output", metavar="DIR", help="directory of the results")
     add_execution(parser)
+    _add_retries(parser)
     _add_physics(parser)
     _add_amount(parser)
     parser.add_argument("-v", "--verbose", action="store_true", help="say more; show tracebacks")
@@ -48,6 +50,24 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         if options.fileset and options.inputs:
             parser.error("give INPUT or --fileset, not both")
     return options
+
+
+def _add_retries(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("what is tried again")
+    group.add_argument(
+        "--retries",
+        type=int,
+        default=RETRIES,
+        metavar="N",
+        help=f"further attempts after storage, network or a worker failed; default: {RETRIES}",
+    )
+    group.add_argument(
+        "--retry-delay",
+        type=float,
+        default=RETRY_DELAY,
+        metavar="S",
+        help=f"seconds before the second attempt, doubled each time; default: {RETRY_DELAY:g}",
+    )
 
 
 def _add_physics(parser: argparse.ArgumentParser) -> None:
@@ -91,7 +111,9 @@ def _add_amount(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--test", action="store_true", help="one file, two chunks of 1000 events per dataset"
     )
-    group.add_argument("--resume", action="store_true", help="compute only what is missing")
+    group.add_argument(
+        "--resume", action="store_true", help="compute only what an earlier run did not"
+    )
     group.add_argument(
         "--max-failed-fraction",
         type=float,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from commands.configuration import processor_options, refuse_ignored, settle
 from commands.execution import execution_settings
 from executors.errors import ConfigurationError, first_line
+from executors.retry import RetryPolicy
 
 if TYPE_CHECKING:
     from coffea.processor import ProcessorABC
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from executors.fileset import FileEntry
     from executors.plan import Plan
     from executors.settings import ExecutorSettings
+    from executors.state import RunIdentity
 
 __all__ = ["Preparation", "build_processor", "prepare"]
 
@@ -27,7 +29,7 @@ class Preparation:
     """Everything a run needs; nothing has been written yet.
 
     ``options`` are settled (see `commands.configuration`), ``provenance`` is what the processor
-    says of itself.
+    says of itself, ``identity`` is what its results depend on.
     """
 
     options: argparse.Namespace
@@ -35,6 +37,8 @@ class Preparation:
     provenance: Mapping[str, Any]
     plan: Plan
     settings: ExecutorSettings
+    retry: RetryPolicy
+    identity: RunIdentity
 
 
 def prepare(options: argparse.Namespace) -> Preparation:
@@ -44,9 +48,11 @@ def prepare(options: argparse.Namespace) -> Preparation:
     """
     _refuse_unsupported(options)
     settings = execution_settings(options)
+    retry = RetryPolicy(options.retries + 1, options.retry_delay)
     for name, value in settings.environment().items():
         os.environ.setdefault(name, value)  # before the first import of a numerical library
     # these take seconds to import: only after the cheap checks, and under the limits above
+    from commands.identity import run_identity
     from executors.execution import check_travels
     from executors.loading import load_class
     from executors.output import refuse_shared_folders
@@ -66,9 +72,11 @@ def prepare(options: argparse.Namespace) -> Preparation:
         chunk_size=options.chunksize,
         limits=Limits(options.max_files, options.max_chunks),
         test=options.test,
+        retry=retry,
     )
     refuse_shared_folders(plan.datasets, dataset_folder)
-    return Preparation(options, processor, provenance, plan, settings)
+    identity = run_identity(options, further, kind, provenance)
+    return Preparation(options, processor, provenance, plan, settings, retry, identity)
 
 
 def build_processor(kind: type[Any], options: Mapping[str, Any]) -> ProcessorABC:
@@ -107,11 +115,7 @@ def _entries(options: argparse.Namespace, kind: type[Any]) -> list[FileEntry]:
 
 def _refuse_unsupported(options: argparse.Namespace) -> None:
     """Say what this version cannot do, and what is wrong beyond argparse."""
-    if options.resume:
-        msg = "--resume is not supported yet; run again without it"
-    elif options.merge != "none":
-        msg = f"--merge {options.merge} is not supported yet; use --merge none"
-    elif not 0.0 <= options.max_failed_fraction <= 1.0:
+    if not 0.0 <= options.max_failed_fraction <= 1.0:
         msg = f"--max-failed-fraction must lie in [0, 1], found {options.max_failed_fraction}"
     else:
         return

@@ -1,4 +1,4 @@
-"""Show the report of a finished run again, with its figures drawn anew where asked."""
+"""Show the report of a run, finished or not, with its figures drawn anew where asked."""
 
 from __future__ import annotations
 
@@ -40,12 +40,35 @@ def _show(directory: Path, *, redraw: bool) -> None:
     report = read_report(directory)
     if not directory.is_dir():
         directory = directory.parent
+    if not report["exit"].get("finished", True):
+        if redraw:
+            msg = f"the run in {directory} has not ended: there is nothing to draw yet"
+            raise ConfigurationError(msg)
+        _show_standing(directory)
+        return
     if redraw:
         report["validation"] = _redraw(report, directory.absolute())
         write_report(directory / NAME, report)
         report = read_report(directory)
         results().print(f"drawn again: {directory / 'plots'}")
     print_summary(report, directory)
+
+
+def _show_standing(directory: Path) -> None:
+    """Print where a run stands that goes on, or was killed."""
+    from executors.journal import read_standing
+    from executors.lock import holder
+    from executors.summary import standing_complaints, standing_table
+
+    console, standing, held = results(), read_standing(directory), holder(directory)
+    if standing is not None:
+        console.print(standing_table(standing))
+        for line in standing_complaints(standing):
+            complain(line)
+    if held is not None and held.alive:
+        console.print(f"the run goes on: process {held.pid} on {held.host}")
+    else:
+        console.print("the run was killed; the same command with --resume goes on with it")
 
 
 def _redraw(report: Mapping[str, Any], directory: Path) -> Any:

@@ -20,7 +20,11 @@ from executors.errors import ConfigurationError, first_line
 if TYPE_CHECKING:
     from commands.account import Account
     from executors.execution import RunResult
+    from executors.lock import OutputLock
+    from executors.merging import MergedFiles
     from executors.report import RunDescription
+    from executors.resume import Resumption
+    from executors.state import StateStore
 
 __all__ = ["main"]
 
@@ -64,23 +68,46 @@ def _run(options: argparse.Namespace) -> int:
 
     inputs = [item.filename for item in preparation.plan.items]
     output = prepare_output(preparation.options.output, inputs)
-    with OutputLock(output):
-        return _execute(preparation, output)
+    with OutputLock(output) as lock:
+        return _execute(preparation, output, lock)
 
 
-def _execute(preparation: Preparation, output: Path) -> int:
+def _execute(preparation: Preparation, output: Path, lock: OutputLock) -> int:
     """Carry out a plan, write what came of it, print the summary."""
     from commands.account import Account
     from executors.checks import OutputProbe
     from executors.earlier import earlier_report
-    from executors.execution import execute
+    from executors.execution import Storage, execute
+    from executors.journal import Journal
+    from executors.merging import MergedFiles
     from executors.output import sweep
     from executors.progress import ConsoleProgress
+    from executors.state import StateStore
 
     processor, plan, settings = preparation.processor, preparation.plan, preparation.settings
     verbose = preparation.options.verbose
     description = _describe(preparation.options, output, processor, preparation.provenance)
-    with Account(description, plan, settings, earlier_report(output)) as account:
+    earlier, store = earlier_report(output), StateStore(output, preparation.identity)
+    merged = MergedFiles.read(output)
+    resumption = _resume(preparation, store, merged) if preparation.options.resume else None
+    journal = Journal(output, plan)
+    storage = Storage(store, resumption.records if resumption else {}, journal)
+    account = Account(
+        description,
+        plan,
+        settings,
+        earlier,
+        lock=lock,
+        store=store,
+        merged=merged,
+        resumption=resumption,
+    )
+
+    def begin() -> None:
+        account.begin()
+        journal.begin()
+
+    with account, journal:
         with ConsoleProgress(plan.events, len(plan.items), description.processor["name"]) as bar:
             result = execute(
                 plan,
@@ -88,17 +115,39 @@ def _execute(preparation: Preparation, output: Path) -> int:
                 settings,
                 listener=bar,
                 probe=OutputProbe(output),
-                ready=account.begin,
+                ready=begin,
+                retry=preparation.retry,
+                storage=storage,
             )
         if result.error is not None and not account.begun:
             raise result.error
-        report = _conclude(account, processor, result, verbose=verbose)
-    sweep(output, {name for data in report["datasets"].values() for name in data["outputs"]})
+        report = _conclude(account, processor, result, merged, preparation)
+    if result.error is None:
+        # else what unfinished chunks left may belong to results that a resumed run finds
+        sweep(output, {name for data in report["datasets"].values() for name in data["outputs"]})
     print_summary(report, output)
     if result.error is not None and not result.interrupted:
         complain(result.error, verbose=verbose)
     status: int = report["exit"]["status"]
     return status
+
+
+def _resume(preparation: Preparation, store: StateStore, merged: MergedFiles) -> Resumption:
+    """Find what an earlier run finished; say why the rest must run again."""
+    from executors.resume import resume
+
+    items = preparation.plan.items
+    found = resume(items, store, merged.members())
+    if preparation.options.merge == "none" and merged.files:
+        # nothing will be joined again: a file that needs it is of no use
+        merged.drop_partial(found.outputs)
+        found = resume(items, store, merged.members())
+    results().print(f"{len(found.records):,} of {len(items):,} chunks are there already")
+    for reason in found.reasons:
+        complain(f"to be computed again, {reason}")
+    if found.unused:
+        complain(f"{found.unused:,} stored results are of chunks that are not planned now")
+    return found
 
 
 def _describe(
@@ -148,17 +197,35 @@ def _account_for(stopped: BaseException, options: argparse.Namespace) -> None:
 
 
 def _conclude(
-    account: Account, processor: Any, result: RunResult, *, verbose: bool
+    account: Account,
+    processor: Any,
+    result: RunResult,
+    merged: MergedFiles,
+    preparation: Preparation,
 ) -> dict[str, Any]:
-    """Write histograms, report, figures; a failure is told, the rest of the run is kept."""
+    """Write histograms, report, joined files, figures; a failure is told, the rest is kept."""
     from executors.earlier import pictures
     from executors.histograms import NAME, write_histograms
+    from executors.merging import merge_outputs
 
-    account.write(result, notes=[UNDRAWN])
     output, before = account.description.output, {}
-    finish = getattr(processor, "finish", None)
+    names = merged.names(result.accumulator)
+
+    def locate() -> None:
+        for dataset, content in result.accumulator.items():
+            content["outputs"] = merged.located(names[dataset])
+
+    locate()
+    account.write(result, notes=[UNDRAWN])
+    finish, doing = getattr(processor, "finish", None), "writing histograms"
+    verbose, mode = preparation.options.verbose, preparation.options.merge
     try:
         write_histograms(output / NAME, result.accumulator)
+        if mode != "none" and result.error is None:
+            doing = f"joining files (--resume --merge {mode} does it again)"
+            account.joined = merge_outputs(names, account.plan.items, merged, mode)
+            locate()
+        doing = "comparing and drawing"
         if finish is None or not result.accumulator:
             return account.write(result)
         if result.interrupted:
@@ -166,10 +233,12 @@ def _conclude(
         before = pictures(output)
         return account.write(result, validation=finish(result.accumulator, output))
     except KeyboardInterrupt as stopped:
+        locate()
         drawn = _drawn_since(before, pictures(output))
         return account.write(result, validation=drawn, notes=[UNDRAWN], stopped=stopped)
     except Exception as error:
-        problem = f"comparing and drawing failed: {type(error).__name__}: {first_line(error)}"
+        locate()
+        problem = f"{doing} failed: {type(error).__name__}: {first_line(error)}"
         complain(error if verbose else problem, verbose=verbose)
         drawn = _drawn_since(before, pictures(output))
         return account.write(result, validation=drawn, notes=[problem], failed=True)

@@ -20,7 +20,7 @@ from executors.collect import Collector
 from executors.credentials import security_from_configuration, security_from_files
 from executors.errors import ConfigurationError, first_line
 from executors.settings import ExecutorSettings
-from executors.task import ChunkResult, ChunkTask, Shipment, failed_record, run_shipped
+from executors.task import ChunkResult, Shipment, failed_record, run_shipped
 
 if TYPE_CHECKING:
     from executors.watch import JobWatch
@@ -58,7 +58,7 @@ class ClusterExecutor(DaskExecutor):  # type: ignore[misc]  # coffea is not type
         client: distributed.Client = self.client
         # one future holds the task: workers fetch it from each other, and it is made again from
         # its bytes where the worker that held it is gone
-        shipment = client.submit(_keep, Shipment.of(ChunkTask(function, self.heavy_input)))
+        shipment = client.submit(_keep, Shipment.of(collector.task(function, self.heavy_input)))
         futures = client.map(
             run_shipped,
             list(items),
@@ -214,12 +214,14 @@ def _result(
     if isinstance(value, ChunkResult):
         return value
     error = value[1] if isinstance(value, tuple) else value
+    attempts = 1
     if watch is not None and watch.problem is not None:
         error = RuntimeError(watch.problem)
     elif isinstance(error, KilledWorker):
+        attempts += error.allowed_failures
         error = RuntimeError(
             "a worker died each time it ran this chunk: killed, out of memory, or crashed"
         )
     elif not isinstance(error, BaseException):
         error = RuntimeError(f"the task ended as {future.status!r} without a result")
-    return ChunkResult(failed_record(item, error, failure="lost"), None)
+    return ChunkResult(failed_record(item, error, failure="lost", attempts=attempts), None)

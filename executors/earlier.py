@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from executors.errors import ConfigurationError
 from executors.histograms import NAME as HISTOGRAMS
-from executors.output import sweep
+from executors.output import relative_output, sweep
 from executors.report import NAME as REPORT
 from executors.report import read_report
 
@@ -41,18 +41,26 @@ def earlier_report(directory: Path) -> dict[str, Any] | None:
     return None
 
 
-def clear_results(directory: Path, report: Mapping[str, Any] | None) -> None:
+def clear_results(
+    directory: Path, report: Mapping[str, Any] | None, keep: Collection[str] = ()
+) -> None:
     """Remove what the run of ``report`` wrote, so that nothing old stands beside a new run.
 
     Pictures and outputs are removed where the report lists them, chunk files also by their names,
     which no one else gives. The report itself is left to be replaced.
+
+    Arguments:
+        directory: Output directory.
+        report: What an earlier run left, None for nothing.
+        keep: Outputs to leave alone, relative to the directory.
     """
     if report is None:
         return
     (directory / HISTOGRAMS).unlink(missing_ok=True)
     for path in _listed(directory, report):
-        path.unlink(missing_ok=True)
-    sweep(directory)
+        if relative_output(path, directory) not in keep:
+            path.unlink(missing_ok=True)
+    sweep(directory, keep)
 
 
 def pictures(directory: Path) -> dict[str, int]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from coffea.nanoevents import NanoAODSchema
 from coffea.processor import ProcessorABC, Runner
@@ -14,14 +14,16 @@ from coffea.processor.executor import ExecutorBase
 
 from executors.collect import Collector, Listener
 from executors.errors import ConfigurationError
-from executors.ledger import Ledger
+from executors.ledger import ChunkRecord, Ledger
 from executors.local import ProcessExecutor, SerialExecutor
 from executors.opening import TIMEOUT
 from executors.plan import Plan
+from executors.retry import RetryPolicy
 from executors.settings import ExecutorSettings
+from executors.state import StateStore
 from executors.task import Accumulator, Shipment
 
-__all__ = ["RunResult", "check_travels", "execute", "open_executor"]
+__all__ = ["RunResult", "Storage", "check_travels", "execute", "open_executor"]
 
 logger = logging.getLogger(__name__)
 Probe = Callable[[], str | None]
@@ -32,7 +34,8 @@ class RunResult:
     """What a run leaves behind.
 
     ``accumulator`` holds the merged results of the done chunks, empty where there are none;
-    ``error`` what ended the run early, if anything did; ``seconds`` the wall time.
+    ``error`` what ended the run early, if anything did; ``seconds`` the wall time; ``unstored``
+    why results of chunks could not be kept for a resume, with the number of chunks.
     """
 
     accumulator: Accumulator
@@ -40,12 +43,28 @@ class RunResult:
     seconds: float
     interrupted: bool = False
     error: BaseException | None = None
+    unstored: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def stopped(cls, plan: Plan, error: BaseException) -> RunResult:
         """Result of a run that ``error`` ended before its first chunk."""
         ledger = Ledger(Collector(plan.items).close(error), plan.unknown)
         return cls({}, ledger, 0.0, isinstance(error, KeyboardInterrupt), error)
+
+
+@dataclass(frozen=True)
+class Storage:
+    """What is kept of a run while it goes on.
+
+    Arguments:
+        store: Results of finished chunks, None for nowhere.
+        reusable: Records of stored chunks to take over, by position in the plan.
+        journal: Hears of each chunk as it ends, after the listener.
+    """
+
+    store: StateStore | None = None
+    reusable: Mapping[int, ChunkRecord] = field(default_factory=dict)
+    journal: Listener | None = None
 
 
 def execute(
@@ -56,6 +75,8 @@ def execute(
     listener: Listener | None = None,
     probe: Probe | None = None,
     ready: Callable[[], object] | None = None,
+    retry: RetryPolicy | None = None,
+    storage: Storage | None = None,
 ) -> RunResult:
     """Run a processor over every chunk of a plan.
 
@@ -71,25 +92,35 @@ def execute(
         listener: Hears of each chunk as it ends.
         probe: Called on every Dask worker before the first chunk; returns a complaint or None.
         ready: Called once when the workers are there, before the first chunk.
+        retry: How often to try a chunk and how long to wait; three times if None.
+        storage: Where finished chunks are kept and which are there; None keeps nothing.
     Raises: ConfigurationError for what stops a run before its first chunk.
     """
-    collector = Collector(plan.items, listener)
+    storage = storage or Storage()
+    collector = Collector(
+        plan.items,
+        listener,
+        storage.journal,
+        store=storage.store,
+        retry=retry or RetryPolicy(),
+    )
     started = time.monotonic()
     error: BaseException | None = None
-    if not plan.items and ready is not None:
-        ready()
-    if plan.items:
-        try:
+    try:
+        if len(storage.reusable) < len(plan.items):
             with open_executor(settings, collector, probe=probe) as executor:
-                if ready is not None:
-                    ready()
-                _runner(executor, processor).run(plan.items, processor)
-        except ConfigurationError:
-            raise
-        except (KeyboardInterrupt, Exception) as stopped:
-            error = stopped
-    if collector.complete and not collector.accumulator:
-        error = None  # every chunk failed; postprocess() of an empty result may raise what it likes
+                _begin(ready, collector, storage)
+                for items in collector.rounds():
+                    # the method, not the processor: the Runner would call postprocess() each time
+                    _runner(executor, processor).run(items, processor.process)
+        else:
+            _begin(ready, collector, storage)
+        if collector.accumulator:
+            processor.postprocess(collector.accumulator)
+    except ConfigurationError:
+        raise
+    except (KeyboardInterrupt, Exception) as stopped:
+        error = stopped
     ledger = Ledger(collector.close(error), plan.unknown)
     return RunResult(
         accumulator=collector.accumulator,
@@ -97,7 +128,15 @@ def execute(
         seconds=time.monotonic() - started,
         interrupted=isinstance(error, KeyboardInterrupt),
         error=error,
+        unstored=collector.unstored,
     )
+
+
+def _begin(ready: Callable[[], object] | None, collector: Collector, storage: Storage) -> None:
+    """Tell that chunks are about to run; merge those that need not."""
+    if ready is not None:
+        ready()
+    collector.reuse(storage.reusable)
 
 
 def check_travels(processor: ProcessorABC, settings: ExecutorSettings) -> None:

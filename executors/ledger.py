@@ -25,6 +25,8 @@ class ChunkRecord:
     ``errors`` is the exception chain, outermost first, empty for a done chunk. ``failure`` is
     ``transient`` (input/output, worth another attempt), ``permanent`` (the same again), ``lost``
     (the worker died), ``interrupted`` (never ran to its end), or None for a done chunk.
+    ``recovered`` is the reason of the last attempt that failed before a good one; ``reused`` says
+    that the result is that of an earlier run.
     """
 
     dataset: str
@@ -39,6 +41,8 @@ class ChunkRecord:
     failure: FailureKind | None = None
     host: str = ""
     seconds: float = 0.0
+    recovered: str = ""
+    reused: bool = False
 
     @property
     def events(self) -> int:
@@ -72,7 +76,7 @@ class UnknownFile:
 
 
 class Tally(NamedTuple):
-    """Counts of chunks and of their events; planned = done + failed."""
+    """Counts of chunks and of their events; planned = done + failed, done includes reused."""
 
     chunks_planned: int
     chunks_done: int
@@ -82,6 +86,8 @@ class Tally(NamedTuple):
     events_done: int
     events_failed: int
     files_unknown: int
+    chunks_reused: int = 0
+    events_reused: int = 0
 
 
 @dataclass(frozen=True)
@@ -130,16 +136,20 @@ class Ledger:
     def tally(self) -> Tally:
         """Count chunks, events and unknown files."""
         done = [record for record in self.records if record.status == "done"]
-        failed = self.failed
+        failed, reused = self.failed, [record for record in done if record.reused]
         return Tally(
             chunks_planned=len(self.records),
             chunks_done=len(done),
             chunks_failed=len(failed),
-            chunks_retried=sum(record.attempts > 1 for record in self.records),
+            chunks_retried=sum(
+                record.attempts > 1 and not record.reused for record in self.records
+            ),
             events_planned=_events(self.records),
             events_done=_events(done),
             events_failed=_events(failed),
             files_unknown=len(self.unknown),
+            chunks_reused=len(reused),
+            events_reused=_events(reused),
         )
 
     def failed_fraction(self) -> float:

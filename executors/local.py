@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import collections
 import concurrent.futures
+import heapq
+import logging
 import signal
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,9 +18,11 @@ from coffea.processor import FuturesExecutor, IterativeExecutor
 from coffea.processor.executor import WorkItem
 
 from executors.collect import Collector
-from executors.task import ChunkResult, ChunkTask, Shipment, failed_record, run_shipped
+from executors.task import LOST, ChunkResult, Shipment, chunk_name, failed_record, run_shipped
 
 __all__ = ["ProcessExecutor", "SerialExecutor"]
+
+logger = logging.getLogger(__name__)
 
 Output = tuple[dict[str, Any], int]
 
@@ -32,7 +39,7 @@ class SerialExecutor(IterativeExecutor):  # type: ignore[misc]  # coffea is not 
     ) -> Output:
         """Process every chunk; what fails is recorded."""
         collector = self.collector or Collector(items)
-        task = ChunkTask(function)
+        task = collector.task(function)
         for position, item in enumerate(items):
             collector.add(position, task(item))
         return {"out": collector.accumulator}, 0
@@ -40,7 +47,11 @@ class SerialExecutor(IterativeExecutor):  # type: ignore[misc]  # coffea is not 
 
 @dataclass
 class ProcessExecutor(FuturesExecutor):  # type: ignore[misc]  # coffea is not typed
-    """Chunks in a pool of processes, each with its own ``environment``; the task travels once."""
+    """Chunks in processes, each with its own ``environment``; the task travels once to each.
+
+    Every process is a pool of its own: the death of one is known to concern the chunk it had, no
+    other. That chunk is tried again by a new process.
+    """
 
     retries: int = 0
     collector: Collector | None = None
@@ -49,23 +60,160 @@ class ProcessExecutor(FuturesExecutor):  # type: ignore[misc]  # coffea is not t
     def __call__(
         self, items: Sequence[WorkItem], function: Callable[..., Any], accumulator: Any
     ) -> Output:
-        """Process every chunk; what fails, or dies with its process, is recorded."""
+        """Process every chunk; what fails, or dies with its process, is recorded.
+
+        Raises: RuntimeError where processes die one after the other and nothing else happens.
+        """
         collector = self.collector or Collector(items)
-        shipment = Shipment.of(ChunkTask(function))
-        pool = loky.ProcessPoolExecutor(
-            max_workers=min(self.workers, len(items)),
-            initializer=_start_worker,
-            initargs=(shipment,),
-            env=self.environment,
-        )
+        shipment = Shipment.of(collector.task(function))
+        workers = [
+            _Process(shipment, self.environment) for _ in range(min(self.workers, len(items)))
+        ]
         try:
-            waiting = {pool.submit(_run_chunk, item): i for i, item in enumerate(items)}
-            for future in concurrent.futures.as_completed(list(waiting)):
-                position = waiting.pop(future)
-                collector.add(position, _result(future, items[position]))
+            _Dispatch(items, collector, workers).run()
         finally:
-            pool.shutdown(wait=True, kill_workers=True)
+            for worker in workers:
+                worker.kill()
+            for worker in workers:
+                worker.join()
         return {"out": collector.accumulator}, 0
+
+
+class _Process:
+    """One worker process; started again after it died."""
+
+    def __init__(self, shipment: Shipment, environment: dict[str, str]) -> None:
+        self._arguments = (shipment,), environment
+        self._pool = self._start()
+
+    def submit(self, item: WorkItem, spent: int) -> concurrent.futures.Future[ChunkResult]:
+        """Hand out a chunk; ``spent`` as for `ChunkTask`."""
+        with _interrupts_blocked():
+            try:
+                future = self._pool.submit(_run_chunk, item, spent)
+            except RuntimeError:
+                self._pool = self._start()  # it died while it had nothing to do
+                future = self._pool.submit(_run_chunk, item, spent)
+        made: concurrent.futures.Future[ChunkResult] = future
+        return made
+
+    def replace(self) -> None:
+        """Start anew after a death."""
+        self.kill()
+        self._pool = self._start()
+
+    def kill(self) -> None:
+        """End the process now; `join` waits for it."""
+        self._pool.shutdown(wait=False, kill_workers=True)
+
+    def join(self) -> None:
+        """Wait until the process is gone."""
+        self._pool.shutdown(wait=True, kill_workers=True)
+
+    def _start(self) -> loky.ProcessPoolExecutor:
+        arguments, environment = self._arguments
+        return loky.ProcessPoolExecutor(
+            max_workers=1, initializer=_start_worker, initargs=arguments, env=environment
+        )
+
+
+class _Dispatch:
+    """One chunk at a time to every process, until all have ended.
+
+    Arguments:
+        items: Chunks.
+        collector: Takes their results.
+        workers: Processes.
+    """
+
+    def __init__(
+        self, items: Sequence[WorkItem], collector: Collector, workers: Sequence[_Process]
+    ) -> None:
+        self.items, self.collector = items, collector
+        self._idle = list(workers)
+        self._hopeless = max(20, 8 * len(workers))  # deaths in a row; chosen
+        self._deaths_in_a_row = 0
+        self._deaths = [0] * len(items)
+        self._open = collections.deque(range(len(items)))
+        self._again: list[tuple[float, int]] = []  # when, position: chunks whose worker died
+        self._running: dict[concurrent.futures.Future[ChunkResult], tuple[_Process, int]] = {}
+
+    def run(self) -> None:
+        """Work until every chunk has a result."""
+        while self._open or self._again or self._running:
+            self._hand_out()
+            done, _ = concurrent.futures.wait(
+                self._running, self._patience(), concurrent.futures.FIRST_COMPLETED
+            )
+            if not self._running:
+                time.sleep(self._patience() or 0.0)
+            for future in done:
+                worker, position = self._running.pop(future)
+                self._take(future, worker, position)
+                self._idle.append(worker)
+
+    def _hand_out(self) -> None:
+        now = time.monotonic()
+        while self._idle and self._again and self._again[0][0] <= now:
+            self._submit(heapq.heappop(self._again)[1])
+        while self._idle and self._open:
+            self._submit(self._open.popleft())
+
+    def _submit(self, position: int) -> None:
+        worker = self._idle.pop()
+        future = worker.submit(self.items[position], self._deaths[position])
+        self._running[future] = worker, position
+
+    def _patience(self) -> float | None:
+        """Seconds until a chunk may be tried again, None where none waits for that."""
+        if not (self._again and self._idle):
+            return None
+        return max(0.0, self._again[0][0] - time.monotonic())
+
+    def _take(
+        self, future: concurrent.futures.Future[ChunkResult], worker: _Process, position: int
+    ) -> None:
+        item = self.items[position]
+        try:
+            result = future.result()
+        except loky.process_executor.BrokenProcessPool:
+            self._mourn(worker, position)
+            return
+        except Exception as error:
+            result = ChunkResult(failed_record(item, error, failure="lost"), None)
+        self._deaths_in_a_row = 0
+        self.collector.add(position, result)
+
+    def _mourn(self, worker: _Process, position: int) -> None:
+        """Start a process for one that died; its chunk comes again unless it did too often."""
+        item, retry = self.items[position], self.collector.retry
+        worker.replace()
+        self._deaths[position] += 1
+        self._deaths_in_a_row += 1
+        if self._deaths_in_a_row >= self._hopeless:
+            msg = f"{self._deaths_in_a_row} worker processes died one after the other"
+            raise RuntimeError(msg)
+        if self._deaths[position] < retry.attempts:
+            logger.warning("%s: %s, trying again", chunk_name(item), LOST)
+            pause = retry.pause(chunk_name(item), self._deaths[position])
+            heapq.heappush(self._again, (time.monotonic() + pause, position))
+            return
+        lost = RuntimeError(LOST)
+        record = failed_record(item, lost, failure="lost", attempts=self._deaths[position])
+        self.collector.add(position, ChunkResult(record, None))
+
+
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """Let processes that start here never see Ctrl-C: it is the client's business alone.
+
+    A signal that arrives meanwhile is handled afterwards.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 _shipped: Shipment | None = None
@@ -78,20 +226,9 @@ def _start_worker(shipment: Shipment) -> None:
     _shipped = shipment
 
 
-def _run_chunk(item: WorkItem) -> ChunkResult:
+def _run_chunk(item: WorkItem, spent: int) -> ChunkResult:
     """Run the task that this process was started with."""
     if _shipped is None:
         msg = "worker process was started without a task"
         raise RuntimeError(msg)
-    return run_shipped(item, _shipped)
-
-
-def _result(future: concurrent.futures.Future[ChunkResult], item: WorkItem) -> ChunkResult:
-    """Result of a chunk, or the record of one that died with its process."""
-    try:
-        return future.result()
-    except loky.process_executor.TerminatedWorkerError:
-        lost = RuntimeError("a worker process died: killed, out of memory, or crashed in C++ code")
-        return ChunkResult(failed_record(item, lost, failure="lost"), None)
-    except Exception as error:
-        return ChunkResult(failed_record(item, error, failure="lost"), None)
+    return run_shipped(item, _shipped, spent)

@@ -5,21 +5,53 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import socket
 import threading
+import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
+from typing import NamedTuple, NoReturn
 
 from executors.errors import ConfigurationError
 
-__all__ = ["STALE", "OutputLock"]
+__all__ = ["STALE", "Holder", "OutputLock", "holder"]
 
 logger = logging.getLogger(__name__)
 
 NAME = ".flashbrew.lock"
 STALE = 60.0  # seconds without a heartbeat after which a lock counts as left behind
 BEAT = 10.0  # seconds between heartbeats; chosen, several fit into STALE
+
+
+class Holder(NamedTuple):
+    """Who holds a directory, and how many seconds ago it gave a sign of life."""
+
+    host: str
+    pid: int
+    age: float
+
+    @property
+    def alive(self) -> bool:
+        """Whether it may still be there."""
+        return self.age < STALE
+
+
+def holder(directory: Path) -> Holder | None:
+    """Who holds a directory by its lock, None where nobody does.
+
+    The age is by this host's clock: nothing is written.
+    """
+    path = directory / NAME
+    held = _read(path)
+    try:
+        age = time.time() - path.stat().st_mtime
+        return Holder(str(held["host"]), int(str(held["pid"])), max(age, 0.0))
+    except (OSError, LookupError, ValueError):
+        return None
 
 
 class OutputLock:
@@ -53,8 +85,25 @@ class OutputLock:
     ) -> None:
         self._stop.set()
         self._thread.join()
-        if _read(self.path).get("token") == self._token:
+        if self.held:
             self.path.unlink(missing_ok=True)
+
+    @property
+    def held(self) -> bool:
+        """Whether the lock is still this run's: one that slept for long may have lost it."""
+        return _read(self.path).get("token") == self._token
+
+    def require(self) -> None:
+        """Make sure that nobody else works in the directory.
+
+        Raises: ConfigurationError where another run took the directory over.
+        """
+        if not self.held:
+            msg = (
+                f"output directory {self.path.parent} was taken over by another run while this "
+                "one gave no sign of life; this one ends, and writes nothing more"
+            )
+            raise ConfigurationError(msg)
 
     def _create(self) -> bool:
         """Write the lock unless there is one."""
@@ -68,8 +117,20 @@ class OutputLock:
 
     def _take_over(self) -> None:
         """Replace a lock without heartbeat; refuse one that is alive."""
-        held = _read(self.path)
-        age = self._age()
+        self._refuse_if_alive()
+        with self._alone():
+            self._refuse_if_alive()  # another run may have been faster
+            held = _read(self.path)
+            logger.warning(
+                "taking over %s from process %s on %s, silent for more than %.0f s",
+                self.path.parent, held.get("pid"), held.get("host"), STALE,
+            )  # fmt: skip
+            self.path.unlink(missing_ok=True)
+            if not self._create():
+                self._refuse_as_taken()
+
+    def _refuse_if_alive(self) -> None:
+        held, age = _read(self.path), self._age()
         if age is not None and age < STALE:
             msg = (
                 f"output directory {self.path.parent} is in use by process {held.get('pid')} on "
@@ -77,31 +138,34 @@ class OutputLock:
                 f"try again {STALE:.0f} s after that run has ended"
             )
             raise ConfigurationError(msg)
-        logger.warning(
-            "taking over %s from process %s on %s, silent for more than %.0f s",
-            self.path.parent, held.get("pid"), held.get("host"), STALE,
-        )  # fmt: skip
-        aside = self.path.with_name(f"{NAME}.stale-{self._token}")
-        try:
-            os.rename(self.path, aside)
-        except FileNotFoundError:
-            pass
-        else:
-            if _read(aside).get("token") != held.get("token"):  # another run was faster
-                os.rename(aside, self.path)
-            aside.unlink(missing_ok=True)
-        if not self._create():
-            msg = (
-                f"output directory {self.path.parent} was taken by another run just now; "
-                "choose another --output"
-            )
-            raise ConfigurationError(msg)
 
-    def _age(self) -> float | None:
+    def _refuse_as_taken(self) -> NoReturn:
+        msg = (
+            f"output directory {self.path.parent} was taken by another run just now; "
+            "choose another --output"
+        )
+        raise ConfigurationError(msg)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Let one process at a time replace a lock: making a folder is atomic everywhere."""
+        gate = self.path.with_name(f"{NAME}.takeover")
+        try:
+            if (self._age(gate) or 0.0) > STALE:
+                gate.rmdir()  # of a process that died right here
+            gate.mkdir()
+        except (FileExistsError, FileNotFoundError):
+            self._refuse_as_taken()
+        try:
+            yield
+        finally:
+            gate.rmdir()
+
+    def _age(self, path: Path | None = None) -> float | None:
         """Seconds since the last heartbeat by the clock of the file system, None without a lock."""
         probe = self.path.with_name(f"{NAME}.{self._token}")
         try:
-            beat = self.path.stat().st_mtime
+            beat = (path or self.path).stat().st_mtime
             probe.touch()
             return probe.stat().st_mtime - beat
         except FileNotFoundError:
@@ -110,9 +174,14 @@ class OutputLock:
             probe.unlink(missing_ok=True)
 
     def _beat(self) -> None:
-        """Show that this run is alive until it ends."""
+        """Show that this run is alive until it ends; stop it where another took its place."""
         while not self._stop.wait(BEAT):
             try:
+                if not self.held:
+                    logger.error("%s was taken over by another run", self.path.parent)
+                    main = threading.main_thread().ident or 0
+                    signal.pthread_kill(main, signal.SIGINT)  # wakes it even from a wait
+                    return
                 os.utime(self.path)
             except OSError as error:
                 logger.warning("the lock %s cannot be renewed: %s", self.path, error)

@@ -13,6 +13,7 @@ from executors.errors import ConfigurationError
 from executors.fileset import is_remote
 
 __all__ = [
+    "EVENT_FILE",
     "output_problems",
     "prepare_output",
     "probe_writable",
@@ -26,6 +27,11 @@ __all__ = [
 # events/<dataset>/<file uuid>_<start>-<stop>.<format>,
 # tables/<dataset>/<object>_<file uuid>_<start>-<stop>.npz
 _CHUNK = r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}_\d+-\d+"
+EVENT_FILE = re.compile(
+    r"(?P<folder>events/[^/]+)/(?P<uuid>[0-9a-f-]{36})_(?P<start>\d+)-(?P<stop>\d+)"
+    r"(?P<suffix>[.]root|[.]parquet)"
+)
+"""Relative path of the event file of a chunk."""
 _CHUNK_FILES = {
     "events": re.compile(rf"[.]?{_CHUNK}[.](root|parquet)\b.*"),
     "tables": re.compile(rf"[.]?\w+_{_CHUNK}[.]npz\b.*"),

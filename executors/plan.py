@@ -11,10 +11,12 @@ from typing import Any
 
 from coffea.processor.executor import WorkItem
 
-from executors.errors import ConfigurationError
-from executors.fileset import FileEntry
+from executors.errors import ConfigurationError, root_cause
+from executors.failures import kind_of
+from executors.fileset import FileEntry, is_remote
 from executors.ledger import UnknownFile
 from executors.opening import FileFacts, UnreadableFileError, inspect_file
+from executors.retry import RetryPolicy
 
 __all__ = ["Limits", "Plan", "automatic_chunk_size", "plan_fileset", "split"]
 
@@ -87,6 +89,7 @@ def plan_fileset(
     limits: Limits | None = None,
     test: bool = False,
     inspect: Callable[[FileEntry], FileFacts] = inspect_file,
+    retry: RetryPolicy | None = None,
 ) -> Plan:
     """Open every file and cut its entries into chunks.
 
@@ -97,6 +100,7 @@ def plan_fileset(
         limits: Files and chunks per dataset.
         test: One file and two chunks of at most 1,000 events per dataset.
         inspect: Looks into a file; raises UnreadableFileError.
+        retry: How often to try a file whose storage fails; three times if None.
     Raises: ConfigurationError for a chunk size below one or an empty fileset.
     """
     limits = limits or Limits()
@@ -110,7 +114,7 @@ def plan_fileset(
         limits = Limits(limits.max_files or 1, limits.max_chunks or TEST_CHUNKS)
         chunk_size = chunk_size or TEST_CHUNK
     entries = _first_files(entries, limits.max_files)
-    readable, unknown, notes = _inspect_all(entries, inspect)
+    readable, unknown, notes = _inspect_all(entries, inspect, retry or RetryPolicy())
     ranges = [(entry, facts, _ranges(entry, facts)) for entry, facts in readable]
     notes += _notes_of_steps(ranges)
     total = sum(stop - start for _, _, parts in ranges for start, stop in parts)
@@ -167,16 +171,20 @@ def _first_files(entries: Sequence[FileEntry], limit: int | None) -> list[FileEn
 
 
 def _inspect_all(
-    entries: Sequence[FileEntry], inspect: Callable[[FileEntry], FileFacts]
+    entries: Sequence[FileEntry], inspect: Callable[[FileEntry], FileFacts], retry: RetryPolicy
 ) -> tuple[list[tuple[FileEntry, FileFacts]], list[UnknownFile], list[str]]:
     """Look into every file, several at a time; keep the order."""
 
+    again: list[str] = []
+
     def look(entry: FileEntry) -> FileFacts | UnreadableFileError:
         try:
-            facts = inspect(entry)
+            facts, attempts = retry.call(lambda: inspect(entry), entry.file, _may_pass(entry))
             _check_promises(entry, facts)
         except UnreadableFileError as error:
             return error
+        if attempts > 1:
+            again.append(f"{entry.file} could only be opened at attempt {attempts}")
         return facts
 
     with ThreadPoolExecutor(min(OPENERS, len(entries))) as pool:
@@ -205,7 +213,21 @@ def _inspect_all(
                 "than a TTree in this version of coffea"
             )
         readable.append((entry, result))
-    return readable, unknown, notes
+    return readable, unknown, notes + sorted(again)
+
+
+def _may_pass(entry: FileEntry) -> Callable[[BaseException], bool]:
+    """Function that tells whether another attempt to open a file may help.
+
+    Of a local file uproot calls damage an OSError too; what the system reports has a number.
+    """
+    remote = is_remote(entry.file)
+
+    def worth_it(error: BaseException) -> bool:
+        numbered = getattr(root_cause(error), "errno", None) is not None
+        return kind_of(error) == "transient" and (remote or numbered)
+
+    return worth_it
 
 
 def _check_promises(entry: FileEntry, facts: FileFacts) -> None:

@@ -16,7 +16,7 @@ INTERVAL = 15.0  # seconds between lines where standard error is no terminal; ch
 
 
 class ConsoleProgress:
-    """Listener that shows events done, events per second and failed chunks.
+    """Listener that shows events computed, events per second, failed and retried chunks.
 
     Arguments:
         events: Planned events.
@@ -30,7 +30,7 @@ class ConsoleProgress:
     ) -> None:
         self._console = console or Console(stderr=True)
         self._events, self._chunks = events, chunks
-        self._done = self._failed = self._processed = 0
+        self._done = self._failed = self._retried = self._reused = self._processed = 0
         self._started = self._told = time.monotonic()
         self._description = description
         self._bar = Progress(
@@ -60,7 +60,10 @@ class ConsoleProgress:
         """Count one chunk and show where the run is."""
         self._done += record.status == "done"
         self._failed += record.status == "failed"
-        self._processed += record.events if record.status == "done" else 0
+        self._reused += record.reused
+        self._retried += record.attempts > 1 and not record.reused
+        computed = record.status == "done" and not record.reused
+        self._processed += record.events if computed else 0
         self._bar.update(self._task, advance=1, state=self.state)
         now = time.monotonic()
         if not self._console.is_terminal and now - self._told >= INTERVAL:
@@ -72,5 +75,6 @@ class ConsoleProgress:
         """Where the run is, in words."""
         rate = self._processed / max(time.monotonic() - self._started, 1e-3)
         chunks = f"{self._done + self._failed}/{self._chunks} chunks"
-        failed = f", {self._failed} failed" if self._failed else ""
-        return f"{chunks}{failed}, {self._processed:,} events, {rate:,.0f} events/s"
+        counts = {"reused": self._reused, "failed": self._failed, "retried": self._retried}
+        told = "".join(f", {count:,} {name}" for name, count in counts.items() if count)
+        return f"{chunks}{told}, {self._processed:,} events, {rate:,.0f} events/s"

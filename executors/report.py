@@ -94,6 +94,9 @@ def build_report(
     validation: Mapping[str, Any] | None = None,
     notes: Sequence[str] = (),
     failed: bool = False,
+    resumption: Mapping[str, Any] | None = None,
+    finished: bool = True,
+    joined: Mapping[str, Mapping[str, int]] | None = None,
 ) -> dict[str, Any]:
     """Put together the report; `report.schema.json` describes every key.
 
@@ -102,6 +105,10 @@ def build_report(
         notes: Sentences for the reader.
         failed: Whether something went wrong after the last chunk (exit status 1). An output that
             is not there, or was written twice, counts as that.
+        resumption: What was found of an earlier run and why the rest was not used, None for a run
+            that resumes nothing.
+        finished: Whether the run has ended.
+        joined: Counts of files, events and chunks joined, by dataset.
     """
     provenance = description.provenance
     datasets = {
@@ -112,6 +119,7 @@ def build_report(
             whole=name not in plan.partial,
             output=description.output,
         )
+        | {"merged": dict((joined or {}).get(name, {})) or None}
         for name in plan.datasets
     }
     listed = [path for data in result.accumulator.values() for path in data["outputs"]]
@@ -121,6 +129,7 @@ def build_report(
         "schema": VERSION,
         "exit": {
             "status": 1 if broken else exit_status(result, description.max_failed_fraction),
+            "finished": finished,
             "interrupted": result.interrupted,
             "error": f"{type(result.error).__name__}: {first_line(result.error)}"
             if result.error is not None
@@ -148,8 +157,9 @@ def build_report(
             "started": description.started.isoformat(timespec="seconds"),
             "finished": datetime.now(UTC).isoformat(timespec="seconds"),
             "seconds": result.seconds,
-            "events_per_second": result.ledger.tally().events_done / max(result.seconds, 1e-9),
+            "events_per_second": _computed(result.ledger) / max(result.seconds, 1e-9),
         },
+        "resume": resumption,
         "datasets": datasets,
         "validation": validation,
         "notes": [
@@ -157,6 +167,7 @@ def build_report(
             *plan.notes,
             *provenance.get("notes", []),
             *notes_of(datasets, validation or {}),
+            *_unstored(result),
             *notes,
         ],
     }
@@ -247,9 +258,20 @@ def _dataset(
         "chunks": {
             "planned": tally.chunks_planned,
             "done": tally.chunks_done,
+            "reused": tally.chunks_reused,
             "retried": tally.chunks_retried,
             "failed": tally.chunks_failed,
         },
+        "recoveries": [
+            {
+                **_place(record),
+                "reason": record.recovered,
+                "attempts": record.attempts,
+                "host": record.host,
+            }
+            for record in ledger.records
+            if record.recovered
+        ],
         "failures": [_failure(record) for record in ledger.failed],
         "unknown_files": [
             {"file": file.file, "tree": file.tree, "reason": file.reason} for file in ledger.unknown
@@ -271,17 +293,39 @@ def _dataset(
 def _failure(record: ChunkRecord) -> dict[str, Any]:
     """Description of one failed chunk."""
     return {
-        "file": record.file,
-        "uuid": record.uuid,
-        "tree": record.tree,
-        "start": record.start,
-        "stop": record.stop,
+        **_place(record),
         "kind": record.failure,
         "reason": record.reason,
         "errors": [{"type": link.type, "message": link.message} for link in record.errors],
         "attempts": record.attempts,
         "host": record.host,
     }
+
+
+def _place(record: ChunkRecord) -> dict[str, Any]:
+    """Where a chunk lies."""
+    return {
+        "file": record.file,
+        "uuid": record.uuid,
+        "tree": record.tree,
+        "start": record.start,
+        "stop": record.stop,
+    }
+
+
+def _computed(ledger: Ledger) -> int:
+    """Events done by this run itself."""
+    tally = ledger.tally()
+    return tally.events_done - tally.events_reused
+
+
+def _unstored(result: RunResult) -> list[str]:
+    """Sentences for results that could not be kept."""
+    return [
+        f"the results of {count} chunks could not be stored ({why}); --resume would compute them "
+        "again"
+        for why, count in result.unstored.items()
+    ]
 
 
 def _below(prefix: str, counters: Mapping[str, Any]) -> dict[str, Any]:

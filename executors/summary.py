@@ -9,8 +9,19 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["complaints", "dataset_table", "distance_tables", "object_table", "plan_table"]
+from executors.journal import Standing
 
+__all__ = [
+    "complaints",
+    "dataset_table",
+    "distance_tables",
+    "object_table",
+    "plan_table",
+    "standing_complaints",
+    "standing_table",
+]
+
+_COLUMNS = ("events", "written", "chunks", "reused", "retried", "failed")
 MAX_COMPLAINTS = 10  # distinct reasons spelt out; chosen, the report has all of them
 
 
@@ -18,7 +29,7 @@ def dataset_table(report: Mapping[str, Any]) -> Table:
     """One row per dataset: events and chunks done of those planned, what is missing, speed."""
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("dataset", overflow="fold")
-    for name in ("events", "written", "chunks", "failed", "unknown files", "events/s"):
+    for name in (*_COLUMNS, "unknown files", "events/s"):
         table.add_column(name, justify="right")
     seconds = report["time"]["seconds"]
     for name, data in report["datasets"].items():
@@ -30,11 +41,43 @@ def dataset_table(report: Mapping[str, Any]) -> Table:
             _of(done, events["planned"]),
             f"{events['written']:,.0f}",
             _of(chunks["done"], chunks["planned"]),
+            f"{chunks.get('reused', 0):,}",
+            f"{chunks['retried']:,}",
             f"{chunks['failed']:,}",
             f"{data['files']['unknown']:,}",
-            f"{done / seconds:,.0f}" if seconds else "-",
+            f"{done / seconds:,.0f}" if seconds and not chunks.get("reused") else "-",
         )
     return table
+
+
+def standing_table(standing: Mapping[str, Standing]) -> Table:
+    """One row per dataset of a run that has not ended: what is done of what was planned."""
+    table = Table(box=box.SIMPLE_HEAD)
+    table.add_column("dataset", overflow="fold")
+    for name in (*(name for name in _COLUMNS if name != "written"), "unknown files", "events/s"):
+        table.add_column(name, justify="right")
+    for name, one in standing.items():
+        _row(
+            table,
+            name,
+            _of(one.events_done, one.events),
+            _of(one.done, one.chunks),
+            f"{one.reused:,}",
+            f"{one.retried:,}",
+            f"{one.failed:,}",
+            f"{one.unknown:,}",
+            f"{one.computed / one.seconds:,.0f}" if one.seconds else "-",
+        )
+    return table
+
+
+def standing_complaints(standing: Mapping[str, Standing]) -> list[str]:
+    """Why chunks of a run that has not ended failed, one sentence per distinct reason."""
+    reasons: dict[str, list[str]] = {}
+    for one in standing.values():
+        for reason, places in one.reasons.items():
+            reasons.setdefault(reason, []).extend(places)
+    return _shortened(_told(reasons))
 
 
 def object_table(report: Mapping[str, Any]) -> Table | None:
@@ -70,12 +113,7 @@ def complaints(report: Mapping[str, Any]) -> list[str]:
         for failure in data["failures"]:
             place = f"{failure['file']} entries {failure['start']}-{failure['stop']}"
             reasons.setdefault(failure["reason"], []).append(place)
-    for reason, places in sorted(reasons.items(), key=lambda item: -len(item[1])):
-        more = f" and {len(places) - 1} more" if len(places) > 1 else ""
-        chunks = "chunk" if len(places) == 1 else "chunks"
-        lines.append(f"{len(places)} {chunks} failed: {reason} [{places[0]}{more}]")
-    rest = len(lines) - MAX_COMPLAINTS
-    return lines if rest <= 0 else [*lines[:MAX_COMPLAINTS], f"and {rest} more: see report.json"]
+    return _shortened([*lines, *_told(reasons)])
 
 
 def plan_table(rows: Iterable[tuple[str, str, int, int]]) -> Table:
@@ -88,6 +126,21 @@ def plan_table(rows: Iterable[tuple[str, str, int, int]]) -> Table:
     for dataset, file, start, stop in rows:
         _row(table, dataset, file, f"{start:,}", f"{stop:,}")
     return table
+
+
+def _told(reasons: Mapping[str, list[str]]) -> list[str]:
+    """Sentences for reasons with their places, the most frequent first."""
+    lines = []
+    for reason, places in sorted(reasons.items(), key=lambda item: -len(item[1])):
+        more = f" and {len(places) - 1} more" if len(places) > 1 else ""
+        chunks = "chunk" if len(places) == 1 else "chunks"
+        lines.append(f"{len(places)} {chunks} failed: {reason} [{places[0]}{more}]")
+    return lines
+
+
+def _shortened(lines: list[str]) -> list[str]:
+    rest = len(lines) - MAX_COMPLAINTS
+    return lines if rest <= 0 else [*lines[:MAX_COMPLAINTS], f"and {rest} more: see report.json"]
 
 
 def _of(done: int, planned: int) -> str:

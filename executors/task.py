@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import socket
 import threading
 import time
@@ -15,45 +16,92 @@ import cloudpickle  # type: ignore[import-untyped]
 from coffea.processor.executor import WorkItem
 
 from executors.errors import ConfigurationError, first_line
+from executors.failures import exception_chain, kind_of
 from executors.ledger import ChunkRecord, ErrorLink, FailureKind
+from executors.retry import RetryPolicy
+from executors.state import StateStore
 
-__all__ = ["ChunkResult", "ChunkTask", "Shipment", "failed_record", "run_shipped"]
+__all__ = [
+    "LOST",
+    "Accumulator",
+    "ChunkResult",
+    "ChunkTask",
+    "Shipment",
+    "chunk_name",
+    "failed_record",
+    "run_shipped",
+]
+
+logger = logging.getLogger(__name__)
+ONCE = RetryPolicy(attempts=1)
 
 Accumulator = dict[str, Any]
+LOST = "a worker process died: killed, out of memory, or crashed in C++ code"
 MESSAGE = 2_000  # characters kept of an exception's message; chosen, awkward's can fill pages
 _SECTIONS = {"hists": Mapping, "counters": Mapping, "outputs": list}
-# coffea wraps what a processor raises into plain Exceptions that start with these words
-_WRAPPERS = ("Failed processing file:", "Failed creating nanoevents:", "Failed to open file:")
 
 
 class ChunkResult(NamedTuple):
-    """What a worker hands back; a failed chunk has no accumulator."""
+    """What a worker hands back; a failed chunk has no accumulator.
+
+    ``stored`` says whether a state file holds the accumulator too, ``unstored`` why it should but
+    does not.
+    """
 
     record: ChunkRecord
     accumulator: Accumulator | None
+    stored: bool = False
+    unstored: str = ""
 
 
 @dataclass(frozen=True)
 class ChunkTask:
     """Run coffea's work function on one chunk and never raise an ordinary exception.
 
-    ``processor`` goes to the work function beside the item where coffea's Runner expects that
-    (its Dask way), None where the function holds the processor itself.
+    Failures that may pass (storage, network) are tried again after a wait.
+
+    Arguments:
+        function: Coffea's work function.
+        processor: Goes to the work function beside the item where coffea's Runner expects that
+            (its Dask way), None where the function holds the processor itself.
+        retry: How often to try, how long to wait.
+        store: Where finished results are kept, None for nowhere.
     """
 
     function: Callable[[Any], Mapping[str, Any]]
     processor: Any = None
+    retry: RetryPolicy = ONCE
+    store: StateStore | None = None
 
-    def __call__(self, item: WorkItem) -> ChunkResult:
-        """Process one chunk; failures come back as a record."""
+    def __call__(self, item: WorkItem, spent: int = 0) -> ChunkResult:
+        """Process one chunk; failures come back as a record.
+
+        Arguments:
+            item: The chunk.
+            spent: Attempts that ended with the death of their worker.
+        """
         start = time.monotonic()
-        try:
-            argument = item if self.processor is None else (item, self.processor)
-            accumulator = _checked(self.function(argument)["out"], item.dataset)
-        except Exception as error:
-            seconds = time.monotonic() - start
-            return ChunkResult(failed_record(item, error, seconds=seconds), None)
-        return ChunkResult(_record(item, time.monotonic() - start), accumulator)
+        key = chunk_name(item)
+        attempt, recovered = spent + 1, LOST if spent else ""
+        while True:
+            try:
+                argument = item if self.processor is None else (item, self.processor)
+                accumulator = _checked(self.function(argument)["out"], item.dataset)
+                break
+            except Exception as error:
+                seconds = time.monotonic() - start
+                failed = failed_record(item, error, seconds=seconds, attempts=attempt)
+            if failed.failure != "transient" or attempt >= self.retry.attempts:
+                return ChunkResult(failed, None)
+            logger.warning("%s: attempt %d failed (%s), trying again", key, attempt, failed.reason)
+            self.retry.wait(key, attempt)
+            attempt, recovered = attempt + 1, failed.reason
+        seconds = time.monotonic() - start
+        record = _record(item, seconds, attempts=attempt, recovered=recovered)
+        if self.store is None:
+            return ChunkResult(record, accumulator)
+        problem = self.store.save(item, record, accumulator)
+        return ChunkResult(record, accumulator, not problem, problem)
 
 
 class Shipment(NamedTuple):
@@ -91,13 +139,13 @@ _lock = threading.Lock()
 _unpacked: dict[str, Any] = {}
 
 
-def run_shipped(item: WorkItem, shipment: Shipment) -> ChunkResult:
+def run_shipped(item: WorkItem, shipment: Shipment, spent: int = 0) -> ChunkResult:
     """Unpack the task, if this process has not yet, and run it on one chunk."""
     try:
         task = shipment.unpack()
     except Exception as error:
         return ChunkResult(failed_record(item, error), None)
-    result: ChunkResult = task(item)
+    result: ChunkResult = task(item, spent)
     return result
 
 
@@ -129,16 +177,23 @@ def failed_record(
     *,
     failure: FailureKind | None = None,
     seconds: float = 0.0,
+    attempts: int = 1,
 ) -> ChunkRecord:
     """Record of a failed chunk: exception chain and what kind of failure it is."""
-    chain = _chain(error)
+    chain = exception_chain(error)
     return _record(
         item,
         seconds,
         status="failed",
         errors=tuple(ErrorLink(type(link).__name__, str(link)[:MESSAGE]) for link in chain),
-        failure=failure or ("transient" if any(map(_is_transient, chain)) else "permanent"),
+        failure=failure or kind_of(error),
+        attempts=attempts,
     )
+
+
+def chunk_name(item: WorkItem) -> str:
+    """Name of a chunk for messages and waits."""
+    return f"{item.dataset}: {item.filename} entries {item.entrystart}-{item.entrystop}"
 
 
 def _record(item: WorkItem, seconds: float, **others: Any) -> ChunkRecord:
@@ -156,20 +211,3 @@ def _record(item: WorkItem, seconds: float, **others: Any) -> ChunkRecord:
             **others,
         }
     )
-
-
-def _chain(error: BaseException) -> list[BaseException]:
-    """Exceptions from the outermost to the one that started it, coffea's own wrappers left out."""
-    chain: list[BaseException] = []
-    link: BaseException | None = error
-    while link is not None and link not in chain:
-        chain.append(link)
-        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
-    kept = [one for one in chain if not (type(one) is Exception and str(one).startswith(_WRAPPERS))]
-    return kept or chain
-
-
-def _is_transient(error: BaseException) -> bool:
-    """Whether another attempt may help: input or output failed, though the file is there."""
-    lasting = (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError)
-    return isinstance(error, OSError | EOFError) and not isinstance(error, lasting)

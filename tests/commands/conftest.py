@@ -33,9 +33,11 @@ def environment(monkeypatch):
 
 
 @pytest.fixture
-def flashbrew(capsys):
+def flashbrew(capsys, monkeypatch):
     """Run a command line in this process; return status, standard output, standard error."""
     from run_processor import main
+
+    monkeypatch.setattr("commands.options.RETRY_DELAY", 0.01)
 
     def run(*arguments):
         try:

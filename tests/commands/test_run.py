@@ -109,8 +109,9 @@ def test_nothing_is_left_of_an_earlier_run(flashbrew, processors, sample, output
         (["--executor", "htcondor"], "--executor htcondor needs --workers N"),
         (["--site", "lxplus"], "--site needs --executor htcondor"),
         (["--insecure"], "--insecure needs --executor htcondor"),
-        (["--resume"], "--resume is not supported yet"),
-        (["--merge", "dataset"], "--merge dataset is not supported yet"),
+        (["--retries", "-1"], "--retries must be at least 0"),
+        (["--retry-delay", "nan"], "--retry-delay must be a number of seconds"),
+        (["--merge", "all"], "invalid choice: 'all'"),
         (["--max-failed-fraction", "2"], "must lie in [0, 1]"),
         (["--chunksize", "0"], "--chunksize must be at least 1"),
         (["--max-files", "0"], "--max-files must be at least 1"),
@@ -275,6 +276,7 @@ def test_an_interrupt_is_reported(flashbrew, processors, sample, output, tmp_pat
     assert report["datasets"]["input"]["chunks"] == {
         "planned": 3,
         "done": 1,
+        "reused": 0,
         "retried": 0,
         "failed": 2,
     }
@@ -331,6 +333,7 @@ def test_an_internal_error_is_reported(flashbrew, processors, sample, output, wh
     assert "out of luck" in err
     assert read(output)["exit"] == {
         "status": 1,
+        "finished": True,
         "interrupted": False,
         "error": "RuntimeError: out of luck",
         "max_failed_fraction": 1.0,
@@ -508,19 +511,27 @@ def test_paths_in_a_report_are_absolute(flashbrew, processors, sample, tmp_path,
     assert os.path.isabs(read(output)["arguments"]["fileset"])
 
 
+SIGNALS = [
+    ("iterative", 1, signal.SIGTERM),
+    ("futures", 1, signal.SIGINT),
+    ("futures", 2, signal.SIGTERM),
+    ("dask", 2, signal.SIGINT),
+]
+
+
 @pytest.mark.xdist_group("dask")
-@pytest.mark.parametrize(("executor", "workers"), [("futures", 1), ("dask", 2)])
-def test_ctrl_c_on_a_pool_of_processes(
-    repository, processors, sample, output, tmp_path, executor, workers
+@pytest.mark.parametrize(("executor", "workers", "number"), SIGNALS)
+def test_a_run_that_is_stopped_ends_soon_and_goes_on(
+    repository, flashbrew, processors, sample, output, tmp_path, executor, workers, number
 ):
     # of two Dask workers one is idle: that one prints a traceback unless it is told not to
     config = tmp_path / "config.yaml"
-    config.write_text("fail_at: 120\naction: sleep\n")
-    command = [sys.executable, "run_processor.py", f"{processors}:Counting", str(sample[0])]
-    command += ["--workers", str(workers), "--chunksize", "100", "--config", str(config)]
-    command += ["--executor", executor]
+    config.write_text(f"fail_at: 120\naction: sleep\nonce: {tmp_path}\n")
+    run = [f"{processors}:Counting", str(sample[0]), "--chunksize", "100", "--output", str(output)]
+    run += ["--config", str(config)]
+    command = [sys.executable, "run_processor.py", *run, "--executor", executor]
     started = subprocess.Popen(
-        [*command, "--output", str(output)],
+        [*command, "--workers", str(workers)],
         cwd=repository,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -530,18 +541,61 @@ def test_ctrl_c_on_a_pool_of_processes(
         preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 90
-    while not list(output.glob("events/input/*")) and started.poll() is None:
+    while not (tmp_path / "100").exists() and started.poll() is None:
         assert time.monotonic() < deadline
         time.sleep(0.1)
     time.sleep(0.5)
-    os.killpg(started.pid, signal.SIGINT)  # as a terminal does: client and workers
+    stopped = time.monotonic()
+    os.killpg(started.pid, number)  # as a terminal or a batch system does: client and workers
     out, err = started.communicate(timeout=60)
+    assert time.monotonic() - stopped < 10, "this is promised"
     assert started.returncode == 130, err
     for word in ("Traceback", "distributed", "CommClosedError"):
         assert word not in err
     assert "interrupted" in out
-    assert read(output)["datasets"]["input"]["chunks"]["done"] in range(1, workers + 1)
+    done = read(output)["datasets"]["input"]["chunks"]["done"]
+    assert done in range(1, workers + 1)
     assert not (output / ".flashbrew.lock").exists()
+    assert flashbrew(*run, *LOCAL, "--resume")[0] == 0
+    chunks = read(output)["datasets"]["input"]["chunks"]
+    assert chunks["done"] == 3
+    assert chunks["reused"] >= done
+
+
+def test_two_runs_at_once(repository, flashbrew, processors, sample, output, tmp_path):
+    config = tmp_path / "config.yaml"
+    config.write_text(f"fail_at: 120\naction: sleep\nonce: {tmp_path}\n")
+    run = [f"{processors}:Counting", str(sample[0]), "--chunksize", "100", "--output", str(output)]
+    run += ["--config", str(config), *LOCAL]
+    command = [sys.executable, "run_processor.py", *run]
+    first = subprocess.Popen(command, cwd=repository, stderr=subprocess.DEVNULL)
+    try:
+        while not (tmp_path / "100").exists():
+            assert first.poll() is None
+            time.sleep(0.1)
+        before = (output / "report.json").read_bytes()
+        status, _, err = flashbrew(*run, "--resume")
+        assert status == 2
+        assert f"is in use by process {first.pid} on" in err
+        assert err.count("\n") == 1
+        assert (output / "report.json").read_bytes() == before
+        status, out, _ = flashbrew("report", output)
+        assert status == 0
+        assert f"the run goes on: process {first.pid} on" in out
+        assert "100 of 250" in out
+        assert "1 of 3" in out
+        status, _, err = flashbrew("report", output, "--redraw")
+        assert (status, "has not ended" in err) == (2, True)
+    finally:
+        first.kill()
+        first.wait()
+    then = time.time() - 70
+    os.utime(output / ".flashbrew.lock", (then, then))
+    status, out, _ = flashbrew("report", output)
+    assert "the run was killed; the same command with --resume goes on with it" in out
+    assert flashbrew(*run, "--resume")[0] == 0
+    chunks = read(output)["datasets"]["input"]["chunks"]
+    assert (chunks["done"], chunks["reused"]) == (3, 1)
 
 
 def test_list_describes_what_is_built_in(flashbrew):

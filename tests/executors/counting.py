@@ -1,5 +1,6 @@
 """Processor for tests: counts, fills, fails where it is told to; loaded as path.py:Class."""
 
+import json
 import os
 import signal
 import time
@@ -8,6 +9,7 @@ from pathlib import Path
 import awkward as ak
 import hist
 import numpy as np
+import uproot
 from coffea.nanoevents import BaseSchema
 from coffea.processor import ProcessorABC
 
@@ -21,8 +23,9 @@ class Counting(ProcessorABC):
     name = "counting"
     schema = BaseSchema
 
-    def __init__(self, fail_at=None, action="raise", output=None):
+    def __init__(self, fail_at=None, action="raise", output=None, once=None, wait=0.0):
         self.fail_at, self.action, self.output = fail_at, action, output
+        self.once, self.wait = once, wait
 
     @classmethod
     def from_options(cls, options):
@@ -33,7 +36,8 @@ class Counting(ProcessorABC):
 
     def process(self, events):
         number = ak.to_numpy(events.event)
-        if self.fail_at is not None and self.fail_at in number:
+        time.sleep(self.wait)
+        if np.isin(number, [] if self.fail_at is None else self.fail_at).any() and self.due(number):
             self.misbehave()
         pt = ak.to_numpy(ak.flatten(events.GenPart_pt))
         counts = hist.Hist.new.Reg(20, 0, 100, name="pt").Int64().fill(pt=pt)
@@ -64,6 +68,15 @@ class Counting(ProcessorABC):
         path.write_bytes(b"x")
         return [str(path)]
 
+    def due(self, number):
+        """Whether to misbehave: always, or the first time that a chunk comes by."""
+        if self.once is None:
+            return True
+        marker = Path(self.once) / str(number[0])
+        seen = marker.exists()
+        marker.touch()
+        return not seen
+
     def misbehave(self):
         if self.action == "interrupt":
             raise KeyboardInterrupt
@@ -78,6 +91,37 @@ class Counting(ProcessorABC):
 
     def postprocess(self, accumulator):
         """Nothing to add."""
+
+
+def kind(values):
+    return values.dtype if isinstance(values, np.ndarray) else values.type.content
+
+
+class Writing(Counting):
+    """Writes every event, and beside the first of a file one row of Runs."""
+
+    def process(self, events):
+        self.events = events
+        return super().process(events)
+
+    def __getstate__(self):
+        return {name: value for name, value in vars(self).items() if name != "events"}
+
+    def write(self, chunk):
+        if self.output is None:
+            return []
+        (path,) = super().write(chunk)
+        events = self.events
+        content = {name: ak.to_numpy(events[name]) for name in ("run", "event", "genWeight")}
+        content["GenPart"] = ak.zip({"pt": events.GenPart_pt, "twice": 2 * events.GenPart_pt})
+        content["Weights"] = ak.values_astype(events.GenPart_pt[:, : events.event[0] % 3], "f4")
+        with uproot.recreate(path) as file:
+            file.mktree("Events", {name: kind(values) for name, values in content.items()})
+            file["Events"].extend(content)
+            if chunk["entrystart"] == 0:
+                file.mktree("Runs", {"sum": np.dtype("f8")}).extend({"sum": np.array([7.5])})
+            file["flashbrew"] = json.dumps({"seed": 1, "source": chunk["entrystart"]})
+        return [path]
 
 
 class Comparing(Counting):

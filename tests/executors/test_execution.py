@@ -13,9 +13,11 @@ from executors.errors import ConfigurationError
 from executors.execution import check_travels, execute
 from executors.fileset import FileEntry, from_inputs
 from executors.plan import plan_fileset
+from executors.retry import RetryPolicy
 from executors.settings import ExecutorSettings
 
 ITERATIVE = ExecutorSettings("iterative")
+QUICK = RetryPolicy(attempts=3, delay=0.01)
 FUTURES = ExecutorSettings("futures", workers=2)
 
 
@@ -49,18 +51,18 @@ def clean(sample, counting):
 
 @pytest.fixture(scope="module")
 def iterative(sample, counting):
-    return execute(planned(sample), counting(fail_at=80), ITERATIVE)
+    return execute(planned(sample), counting(fail_at=80), ITERATIVE, retry=QUICK)
 
 
 @pytest.fixture(scope="module")
 def futures(sample, counting):
-    return execute(planned(sample), counting(fail_at=80), FUTURES)
+    return execute(planned(sample), counting(fail_at=80), FUTURES, retry=QUICK)
 
 
 @pytest.fixture(scope="module")
 def dask(sample, counting, scheduler):
     settings = ExecutorSettings("dask", scheduler=scheduler)
-    return execute(planned(sample), counting(fail_at=80), settings)
+    return execute(planned(sample), counting(fail_at=80), settings, retry=QUICK)
 
 
 def test_all_events_are_accounted_for(clean):
@@ -140,13 +142,13 @@ def test_negative_weights_survive_the_merge(sample, counting):
 
 def test_a_listener_hears_of_every_chunk(sample, counting):
     ears = Ears()
-    result = execute(planned(sample), counting(fail_at=80), ITERATIVE, listener=ears)
+    result = execute(planned(sample), counting(fail_at=80), ITERATIVE, listener=ears, retry=QUICK)
     assert tuple(ears.records) == result.ledger.records
 
 
 def test_a_worker_that_dies_leaves_a_record_for_every_chunk(sample, counting):
     alone = ExecutorSettings("futures", workers=1)
-    result = execute(planned(sample), counting(fail_at=300, action="die"), alone)
+    result = execute(planned(sample), counting(fail_at=300, action="die"), alone, retry=QUICK)
     tally = result.ledger.tally()
     assert tally.events_planned == 380 == tally.events_done + tally.events_failed
     assert tally.chunks_failed >= 1
@@ -156,7 +158,9 @@ def test_a_worker_that_dies_leaves_a_record_for_every_chunk(sample, counting):
 
 
 def test_an_interrupt_keeps_what_is_done(sample, counting):
-    result = execute(planned(sample), counting(fail_at=200, action="interrupt"), ITERATIVE)
+    result = execute(
+        planned(sample), counting(fail_at=200, action="interrupt"), ITERATIVE, retry=QUICK
+    )
     assert result.interrupted
     assert [record.status for record in result.ledger.records] == ["done"] * 2 + ["failed"] * 4
     assert {record.failure for record in result.ledger.failed} == {"interrupted"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 
 from rich.console import Console
@@ -30,6 +31,13 @@ def test_a_terminal_gets_a_bar(monkeypatch):
     assert "flashsim" in text
     assert state.startswith("3/3 chunks, 1 failed, 1,000 events, ")
     assert state.endswith("events/s")
+
+
+def test_reused_and_retried_chunks_are_told(monkeypatch):
+    bar = ConsoleProgress(1500, 3, "flashsim", Console(file=io.StringIO()))
+    bar.heard(dataclasses.replace(record(0), reused=True, attempts=2))
+    bar.heard(dataclasses.replace(record(500), attempts=3))
+    assert bar.state.startswith("2/3 chunks, 1 reused, 1 retried, 500 events, ")
 
 
 def test_a_file_gets_a_line_now_and_then(monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 
@@ -25,6 +26,8 @@ from executors.report import (
     restore_accumulator,
     write_report,
 )
+from executors.resume import Resumption
+from executors.retry import RetryPolicy
 from executors.settings import ExecutorSettings
 from executors.summary import complaints, dataset_table, distance_tables, object_table
 
@@ -49,7 +52,16 @@ def run(sample, counting, tmp_path_factory):
         FileEntry("gone", "/absent.root"),
     ]
     plan = plan_fileset(entries, chunk_size=100)
-    result = execute(plan, counting(fail_at=260, output=output), ITERATIVE)
+    result = execute(
+        plan, counting(fail_at=260, output=output), ITERATIVE, retry=RetryPolicy(attempts=1)
+    )
+    first, *others = result.ledger.records
+    first = dataclasses.replace(first, attempts=2, recovered="OSError: late")
+    result = dataclasses.replace(
+        result,
+        ledger=Ledger((first, *others), result.ledger.unknown),
+        unstored={"OSError: full": 2},
+    )
     description = RunDescription(
         processor={"name": "counting", "class": "counting:Counting"},
         arguments={"seed": 3, "bundle": ["b"]},
@@ -62,7 +74,16 @@ def run(sample, counting, tmp_path_factory):
         },
     )
     validation = {"distances": [{"object": "Jet", "variable": "pt", "ks": np.float32("nan")}]}
-    report = build_report(description, plan, ITERATIVE, result, validation=validation)
+    found = Resumption(stale=2, reasons=("2 chunks: another seed",)).summary()
+    report = build_report(
+        description,
+        plan,
+        ITERATIVE,
+        result,
+        validation=validation,
+        resumption=found,
+        joined={"good": {"files": 1, "events": 250, "chunks": 3}},
+    )
     return report, result, output
 
 
@@ -128,7 +149,12 @@ def test_the_numbers_are_those_of_the_run(run):
     good, mixed, gone = (report["datasets"][name] for name in ("good", "mixed", "gone"))
     events = {"planned": 250, "read": 250, "written": 250, "failed": 0, "unknown": 0}
     assert good["events"] == events
-    assert good["chunks"] == {"planned": 3, "done": 3, "retried": 0, "failed": 0}
+    chunks = {"planned": 3, "done": 3, "reused": 0, "retried": 1, "failed": 0}
+    assert good["chunks"] == chunks
+    (recovery,) = good["recoveries"]
+    assert (recovery["reason"], recovery["attempts"]) == ("OSError: late", 2)
+    assert report["resume"]["stale"] == 2
+    assert "results of 2 chunks could not be stored (OSError: full)" in report["notes"][-1]
     assert good["normalisation_complete"]
     assert good["outputs"] == sorted(good["outputs"])
     assert all((output / name).is_file() for name in good["outputs"])
@@ -152,7 +178,7 @@ def test_the_numbers_are_those_of_the_run(run):
     assert report["exit"]["status"] == 3
     assert report["exit"]["failed_fraction"] == pytest.approx(3 / 7)
     assert report["notes"][0] == "a word"
-    assert [note.partition(":")[0] for note in report["notes"][1:]] == ["mixed", "gone"]
+    assert [note.partition(":")[0] for note in report["notes"][1:-1]] == ["mixed", "gone"]
 
 
 def result_of(done, failed, unknown=0, **others):
@@ -191,7 +217,7 @@ def test_the_normalisation_is_complete_only_where_all_was_done(
     fail_at, steps, complete, sample, counting, tmp_path
 ):
     plan = plan_fileset([FileEntry("mc", str(sample[0]), steps=steps)], chunk_size=100)
-    result = execute(plan, counting(fail_at=fail_at), ITERATIVE)
+    result = execute(plan, counting(fail_at=fail_at), ITERATIVE, retry=RetryPolicy(attempts=1))
     description = RunDescription({"name": "c", "class": "c:C"}, {}, tmp_path, 1)
     report = build_report(description, plan, ITERATIVE, result)
     assert report["datasets"]["mc"]["normalisation_complete"] is complete

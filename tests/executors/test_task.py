@@ -21,7 +21,7 @@ def returning(value):
 
 
 def test_a_good_chunk_is_done():
-    record, accumulator = ChunkTask(returning({"mc": GOOD}))(ITEM)
+    record, accumulator, *_ = ChunkTask(returning({"mc": GOOD}))(ITEM)
     assert (record.status, record.events, record.uuid) == ("done", 20, str(uuid.UUID(int=5)))
     assert record.seconds >= 0
     assert accumulator == {"mc": GOOD}
@@ -29,7 +29,7 @@ def test_a_good_chunk_is_done():
 
 def test_counters_are_made_addable():
     content = GOOD | {"counters": Counter({"sum": -3.5, "zero": 0})}
-    _, accumulator = ChunkTask(returning({"mc": content}))(ITEM)
+    accumulator = ChunkTask(returning({"mc": content}))(ITEM).accumulator
     assert type(accumulator["mc"]["counters"]) is dict
     assert accumulator["mc"]["counters"] == {"sum": -3.5, "zero": 0}
 
@@ -49,7 +49,7 @@ def test_counters_are_made_addable():
     ],
 )
 def test_another_structure_is_a_failed_chunk(value):
-    record, accumulator = ChunkTask(returning(value))(ITEM)
+    record, accumulator, *_ = ChunkTask(returning(value))(ITEM)
     assert accumulator is None
     assert record.status == "failed"
     assert record.reason.startswith("TypeError: process() must return")
@@ -112,7 +112,7 @@ class Witness:
         type(self).made += 1
         self.__dict__.update(state)
 
-    def __call__(self, item):
+    def __call__(self, item, spent=0):
         return ChunkTask(returning({"mc": GOOD}))(item)
 
 
@@ -133,7 +133,7 @@ def test_a_shipment_is_unpacked_once_by_many_threads():
 
 
 def test_a_shipment_that_cannot_be_unpacked_is_a_failed_chunk():
-    record, _ = run_shipped(ITEM, Shipment(b"nonsense", "0"))
+    record, *_ = run_shipped(ITEM, Shipment(b"nonsense", "0"))
     assert record.status == "failed"
 
 
