@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 OUTPUT := out/flashsim
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-faults lint types imports check bench-flashsim bench-bookkeeping bench-flows clean
+.PHONY: help install run test test-faults test-htcondor lint types imports check bench-flashsim bench-bookkeeping bench-flows clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,6 +21,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet uv
 	$(BIN)/python -c 'import torch' 2>/dev/null || $(BIN)/python -m pip install --quiet torch==2.13.0
 	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m flows.warm
 	@touch $@
 
 run: install ## Flash-simulate the shipped sample with the shipped bundles on all local cores
@@ -30,7 +31,14 @@ test: install ## Run the whole test suite
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 test-faults: install ## Kill workers and clients, fill disks, count what is left (minutes)
-	$(BIN)/python -m pytest -m faults tests
+	$(BIN)/python -m pytest -m 'faults and not htcondor' tests
+
+# the pool is stopped and unmounted whatever happens; its chroot stays for the next time
+test-htcondor: install ## Start a real one-machine HTCondor pool (root), run over it, stop it
+	@trap 'condor/minicondor.sh down' EXIT; trap 'exit 130' INT TERM; \
+	export MINICONDOR_PYTHON=$(abspath $(BIN)/python); condor/minicondor.sh up && \
+	FLASHBREW_HTCONDOR=1 $(BIN)/python -m pytest -m 'htcondor $(if $(FAULTS),,and not faults)' \
+		tests/executors/test_htcondor.py --durations=0 --durations-min=1
 
 lint: install ## Check style
 	$(BIN)/ruff check .
@@ -52,6 +60,7 @@ bench-bookkeeping: install ## Measure what storing results and accounting for ch
 
 bench-flows: install ## Measure the flow engine beside the libraries that trained the flows
 	$(BIN)/python -W ignore -m benchmarks.flows
+	$(BIN)/python -W ignore -m benchmarks.scaling
 
 clean: ## Remove what runs and builds leave behind
 	rm -rf out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,4 +1,4 @@
-"""Look into a bundle, or prove that it is whole."""
+"""Look into a bundle, prove that it is whole, or make one of a foreign model."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from commands.bundle_import import add_import, run_import
 from commands.console import complain, configure, results
 
 if TYPE_CHECKING:
@@ -21,15 +22,11 @@ __all__ = ["main"]
 
 
 def main(argv: Sequence[str]) -> int:
-    """Inspect or verify a bundle; return 0, or 2 where it is damaged or missing."""
+    """Inspect, verify or import a bundle; return 0, or 2 where it is damaged or missing."""
     options = _parse(argv)
     configure(options.verbose)
     if options.action == "import":
-        complain(
-            "bundle import is not supported yet; a bundle is written by `train`, "
-            "or from Python with flows.bundle.Bundle.save"
-        )
-        return 2
+        return run_import(options)
     from flows.bundle import Bundle
 
     try:
@@ -52,7 +49,6 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     for name, summary in (
         ("inspect", "print what the card of a bundle says"),
         ("verify", "check digests, version, shapes, reference samples"),
-        ("import", "convert a foreign model (not supported yet)"),
     ):
         action = actions.add_parser(name, help=summary, description=summary)
         action.add_argument("path", type=Path, metavar="PATH", help="folder or zip")
@@ -62,6 +58,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
             action.add_argument("--json", action="store_true", help="print the whole card as JSON")
         else:
             action.set_defaults(json=False)
+    add_import(actions)
     return parser.parse_args(argv)
 
 
@@ -99,6 +96,7 @@ def _inspect(bundle: Bundle, path: Path) -> None:
         "source": card.source,
         "seed system": card.seed_system,
         **{name: json.dumps(value) for name, value in card.provenance.items()},
+        **{name: json.dumps(value) for name, value in card.spec.get("definitions", {}).items()},
     }
     for name, value in rows.items():
         table.add_row(Text(name), Text(value))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from executors.settings import KINDS
+from commands.execution import add_execution
 
 __all__ = ["parse"]
 
@@ -36,7 +36,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--list", action="store_true", help="describe the built-in processors")
     parser.add_argument("--fileset", metavar="FILESET.json", help="coffea fileset")
     parser.add_argument("--output", metavar="DIR", help="directory of the results")
-    _add_execution(parser)
+    add_execution(parser)
+    _add_retries(parser)
     _add_physics(parser)
     _add_amount(parser)
     parser.add_argument("-v", "--verbose", action="store_true", help="say more; show tracebacks")
@@ -51,11 +52,8 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     return options
 
 
-def _add_execution(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("where it runs")
-    group.add_argument("--executor", choices=KINDS, default="futures", help="default: futures")
-    group.add_argument("--workers", type=int, metavar="N", help="processes; default: one per core")
-    group.add_argument("--scheduler", metavar="ADDRESS", help="Dask scheduler, tcp://HOST:PORT")
+def _add_retries(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("what is tried again")
     group.add_argument(
         "--retries",
         type=int,
@@ -70,11 +68,11 @@ def _add_execution(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help=f"seconds before the second attempt, doubled each time; default: {RETRY_DELAY:g}",
     )
-    group.add_argument("--device", choices=("auto", "cpu", "cuda"), help="default: auto")
 
 
 def _add_physics(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("what it does")
+    group.add_argument("--device", choices=("auto", "cpu", "cuda"), help="default: auto")
     group.add_argument(
         "--bundle", action="append", default=[], metavar="PATH", help="model; may be repeated"
     )

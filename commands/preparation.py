@@ -9,15 +9,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from commands.configuration import processor_options, refuse_ignored, settle
+from commands.execution import execution_settings
 from executors.errors import ConfigurationError, first_line
 from executors.retry import RetryPolicy
-from executors.settings import ExecutorSettings
 
 if TYPE_CHECKING:
     from coffea.processor import ProcessorABC
 
     from executors.fileset import FileEntry
     from executors.plan import Plan
+    from executors.settings import ExecutorSettings
     from executors.state import RunIdentity
 
 __all__ = ["Preparation", "build_processor", "prepare"]
@@ -46,7 +47,7 @@ def prepare(options: argparse.Namespace) -> Preparation:
     Raises: ValueError or OSError with one message for the user.
     """
     _refuse_unsupported(options)
-    settings = ExecutorSettings(options.executor, options.workers, None, options.scheduler)
+    settings = execution_settings(options)
     retry = RetryPolicy(options.retries + 1, options.retry_delay)
     for name, value in settings.environment().items():
         os.environ.setdefault(name, value)  # before the first import of a numerical library

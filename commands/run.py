@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import functools
 import json
 import signal
 import threading
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from commands.console import complain, configure, results
+from commands.execution import execution_settings
 from commands.options import parse
 from commands.preparation import Preparation, prepare
 from executors.errors import ConfigurationError, first_line
@@ -79,11 +79,12 @@ def _run(options: argparse.Namespace) -> int:
 def _execute(preparation: Preparation, output: Path, lock: OutputLock) -> int:
     """Carry out a plan, write what came of it, print the summary."""
     from commands.account import Account
+    from executors.checks import OutputProbe
     from executors.earlier import earlier_report
     from executors.execution import Storage, execute
     from executors.journal import Journal
     from executors.merging import MergedFiles
-    from executors.output import probe_writable, sweep
+    from executors.output import sweep
     from executors.progress import ConsoleProgress
     from executors.state import StateStore
 
@@ -117,7 +118,7 @@ def _execute(preparation: Preparation, output: Path, lock: OutputLock) -> int:
                 processor,
                 settings,
                 listener=bar,
-                probe=functools.partial(probe_writable, output),
+                probe=OutputProbe(output),
                 ready=begin,
                 retry=preparation.retry,
                 storage=storage,
@@ -183,12 +184,11 @@ def _account_for(stopped: BaseException, options: argparse.Namespace) -> None:
     from executors.lock import OutputLock
     from executors.output import prepare_output
     from executors.plan import Plan
-    from executors.settings import ExecutorSettings
 
     if options.dry_run or options.output is None:
         return
     try:
-        settings = ExecutorSettings(options.executor, options.workers, None, options.scheduler)
+        settings = execution_settings(options)
         output = prepare_output(options.output)
         with OutputLock(output):
             earlier = earlier_report(output)
@@ -292,6 +292,10 @@ def _print_plan(preparation: Preparation, *, everything: bool) -> int:
         console.print(f"note: {note}")
     for file in plan.unknown:
         complain(f"not planned: {file.reason}")
+    if settings.kind == "htcondor":
+        from executors.htcondor import submit_description
+
+        print("\nEach worker is submitted as:\n" + submit_description(settings), end="")
     if not plan.items:
         return 4
     return 3 if plan.unknown else 0

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from commands.console import complain, configure, results
+from commands.execution import add_execution, execution_settings
 from executors.errors import ConfigurationError, first_line
-from executors.settings import KINDS, ExecutorSettings
 
 if TYPE_CHECKING:
     from executors.plan import Plan
+    from executors.settings import ExecutorSettings
     from flows.bundle import Bundle
     from flows.training import Progress, TrainingSettings
     from processors.objects.table import ObjectTable
@@ -79,9 +80,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1, metavar="S", help="default: 1")
     parser.add_argument("--epochs", type=int, metavar="N", help="passes of the flow; default: 40")
     parser.add_argument("--threads", type=int, metavar="N", help="default: all cores")
-    parser.add_argument("--executor", choices=KINDS, default="futures", help="default: futures")
-    parser.add_argument("--workers", type=int, metavar="N", help="processes; default: one per core")
-    parser.add_argument("--scheduler", metavar="ADDRESS", help="Dask scheduler, tcp://HOST:PORT")
+    add_execution(parser)
     parser.add_argument("--chunksize", type=int, metavar="N", help="events per chunk")
     parser.add_argument("-v", "--verbose", action="store_true", help="say more; show tracebacks")
     options = parser.parse_intermixed_args(argv)
@@ -97,7 +96,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def _train(options: argparse.Namespace) -> int:
-    settings = ExecutorSettings(options.executor, options.workers, None, options.scheduler)
+    settings = execution_settings(options)
     threads = options.threads or settings.processes
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     # numerical libraries read their thread limits when they are imported
@@ -188,6 +187,7 @@ def _extract(
 
     Raises: ConfigurationError naming the first file or chunk that did not.
     """
+    from executors.checks import OutputProbe
     from executors.execution import execute
     from executors.fileset import from_inputs
     from executors.fileset_json import read_fileset
@@ -204,7 +204,7 @@ def _extract(
         {"output": work, "seed": options.seed, "config": {"objects": (table.name,)}}
     )
     with ConsoleProgress(plan.events, len(plan.items), f"extract {table.name}") as progress:
-        result = execute(plan, processor, settings, listener=progress)
+        result = execute(plan, processor, settings, listener=progress, probe=OutputProbe(work))
     failed = [record for record in result.ledger.records if record.status != "done"]
     if result.interrupted:
         raise KeyboardInterrupt

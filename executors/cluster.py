@@ -1,4 +1,4 @@
-"""Executor on Dask workers: a cluster of this machine, or a scheduler that is running."""
+"""Executor on Dask workers: a cluster of this machine, a scheduler that runs, or batch jobs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import dask
 import distributed
@@ -15,12 +15,17 @@ from coffea.processor import DaskExecutor
 from coffea.processor.executor import WorkItem
 from distributed.scheduler import KilledWorker
 
+from executors.casa import casa_security
 from executors.collect import Collector
+from executors.credentials import security_from_configuration, security_from_files
 from executors.errors import ConfigurationError, first_line
 from executors.settings import ExecutorSettings
 from executors.task import ChunkResult, Shipment, failed_record, run_shipped
 
-__all__ = ["ClusterExecutor", "open_client"]
+if TYPE_CHECKING:
+    from executors.watch import JobWatch
+
+__all__ = ["ClusterExecutor", "Pool", "chunk_resources", "open_client", "open_pool"]
 
 LOOPBACK = "127.0.0.1"
 CONNECT_TIMEOUT = 20.0  # seconds until an address counts as wrong; chosen
@@ -29,6 +34,15 @@ RESTART_TIMEOUT = "10 minutes"
 # of workers with a chunk, until the scheduler gives it up; it blames each chunk that a worker had,
 # so the collector hands those out again
 DEATHS = 1
+GPU = "GPU"
+"""Resource that workers with a GPU announce, as many as they have reading threads."""
+
+
+class Pool(NamedTuple):
+    """A client, and who looks after its jobs where they are batch jobs."""
+
+    client: distributed.Client
+    watch: JobWatch | None = None
 
 
 @dataclass
@@ -37,6 +51,7 @@ class ClusterExecutor(DaskExecutor):  # type: ignore[misc]  # coffea is not type
 
     retries: int = 0
     collector: Collector | None = None
+    watch: JobWatch | None = None
 
     def __call__(
         self, items: Sequence[WorkItem], function: Callable[..., Any], accumulator: Any
@@ -48,42 +63,108 @@ class ClusterExecutor(DaskExecutor):  # type: ignore[misc]  # coffea is not type
         # its bytes where the worker that held it is gone
         shipment = client.submit(_keep, Shipment.of(collector.task(function, self.heavy_input)))
         futures = client.map(
-            run_shipped, list(items), shipment=shipment, pure=False, retries=0, key="chunk"
+            run_shipped,
+            list(items),
+            shipment=shipment,
+            pure=False,
+            retries=0,
+            key="chunk",
+            resources=chunk_resources(client),
         )
         waiting = {future.key: (i, future) for i, future in enumerate(futures)}
+        if self.watch is not None:
+            self.watch.on_problem(
+                lambda: client.cancel([future for _, future in waiting.copy().values()], force=True)
+            )
         del futures  # a result stays in the memory of its worker for as long as a future is held
         try:
             for future, value in distributed.as_completed(
                 [future for _, future in waiting.values()], with_results=True, raise_errors=False
             ):
                 position, _ = waiting.pop(future.key)
-                collector.add(position, _result(future, value, items[position]))
+                collector.add(position, _result(future, value, items[position], self.watch))
                 del future, value
         finally:
             client.cancel([future for _, future in waiting.values()])
         return {"out": collector.accumulator}, 0
 
 
+def chunk_resources(client: distributed.Client) -> dict[str, int] | None:
+    """What a chunk asks of its worker: a share of a GPU where workers announce one, else nothing.
+
+    A worker announces as many as it has reading threads, so that all of them read: its GPU is
+    one, but the calls of its threads are coalesced.
+    """
+    workers = client.scheduler_info()["workers"].values()
+    return {GPU: 1} if any(worker["resources"].get(GPU) for worker in workers) else None
+
+
 @contextmanager
-def open_client(settings: ExecutorSettings) -> Iterator[distributed.Client]:
+def open_pool(settings: ExecutorSettings) -> Iterator[Pool]:
     """Connect to the scheduler of ``settings``, or start one that listens on 127.0.0.1 alone.
 
-    Raises: ConfigurationError where no scheduler answers.
+    Raises: ConfigurationError where no scheduler answers, or no job can be submitted.
     """
-    if settings.scheduler is not None:
-        try:
-            client = distributed.Client(settings.scheduler, timeout=CONNECT_TIMEOUT)
-        except (OSError, ValueError) as error:
-            msg = (
-                f"no Dask scheduler answers at {settings.scheduler} ({first_line(error)}); "
-                "check the address, or leave out --scheduler to start one here"
-            )
-            raise ConfigurationError(msg) from error
-        with _logging_restored(), client, _silent_once_interrupted():
-            yield client
-        return
+    with _logging_restored():
+        if settings.kind == "htcondor":
+            # writes a file into the user's configuration when it is imported
+            from executors.htcondor import open_htcondor
+
+            with open_htcondor(settings) as (client, watch), _silent_once_interrupted():
+                yield Pool(client, watch)
+        elif settings.scheduler is not None:
+            security = _security(settings.scheduler, settings)
+            with _connected(settings.scheduler, security) as client, _silent_once_interrupted():
+                yield Pool(client)
+        else:
+            with _local_client(settings) as client, _silent_once_interrupted():
+                yield Pool(client)
+
+
+@contextmanager
+def open_client(settings: ExecutorSettings) -> Iterator[distributed.Client]:
+    """Client of `open_pool`."""
+    with open_pool(settings) as pool:
+        yield pool.client
+
+
+def _security(address: str, settings: ExecutorSettings) -> distributed.Security | None:
+    """Credentials for an address, None for one without TLS.
+
+    Raises: ConfigurationError where TLS has no certificates.
+    """
+    if not address.startswith("tls://"):
+        return None
+    if settings.kind == "casa":
+        return casa_security(settings)
+    if settings.tls is not None:
+        return security_from_files(settings.tls)
+    security = security_from_configuration()
+    if security is None:
+        msg = (
+            f"--scheduler {address} needs certificates; name them with --tls-ca, --tls-cert and "
+            "--tls-key, or in Dask's configuration (distributed.comm.tls)"
+        )
+        raise ConfigurationError(msg)
+    return security
+
+
+@contextmanager
+def _connected(address: str, security: distributed.Security | None) -> Iterator[distributed.Client]:
+    try:
+        client = distributed.Client(address, timeout=CONNECT_TIMEOUT, security=security)
+    except (OSError, ValueError) as error:
+        checks = "the address and the certificates" if security else "the address"
+        msg = f"no Dask scheduler answers at {address} ({first_line(error)}); check {checks}"
+        raise ConfigurationError(msg) from error
+    with client:
+        yield client
+
+
+@contextmanager
+def _local_client(settings: ExecutorSettings) -> Iterator[distributed.Client]:
+    """Cluster of this machine."""
     with (
-        _logging_restored(),
         dask.config.set(
             {
                 "distributed.deploy.lost-worker-timeout": RESTART_TIMEOUT,
@@ -93,7 +174,7 @@ def open_client(settings: ExecutorSettings) -> Iterator[distributed.Client]:
         tempfile.TemporaryDirectory(prefix="flashbrew-dask-") as scratch,
         distributed.LocalCluster(
             n_workers=settings.processes,
-            threads_per_worker=1,
+            threads_per_worker=settings.readers,
             host=LOOPBACK,
             dashboard_address=f"{LOOPBACK}:0",
             worker_dashboard_address=f"{LOOPBACK}:0",
@@ -101,9 +182,9 @@ def open_client(settings: ExecutorSettings) -> Iterator[distributed.Client]:
             env=settings.environment(),
             silence_logs="CRITICAL",
             preload=["executors.preload"],
+            resources={GPU: settings.readers} if settings.readers > 1 else None,
         ) as cluster,
         distributed.Client(cluster) as client,
-        _silent_once_interrupted(),
     ):
         yield client
 
@@ -134,17 +215,23 @@ def _keep(shipment: Shipment) -> Shipment:
     return shipment
 
 
-def _result(future: distributed.Future, value: Any, item: WorkItem) -> ChunkResult:
-    """Result of a chunk, or the record of one that died with its worker."""
+def _result(
+    future: distributed.Future, value: Any, item: WorkItem, watch: JobWatch | None
+) -> ChunkResult:
+    """Result of a chunk, or the record of one that died with its worker or its pool."""
     if isinstance(value, ChunkResult):
         return value
     error = value[1] if isinstance(value, tuple) else value
     attempts = 1
-    if isinstance(error, KilledWorker):
+    if watch is not None and watch.problem is not None:
+        error = RuntimeError(watch.problem)
+    elif isinstance(error, KilledWorker):
         attempts += error.allowed_failures
         error = RuntimeError(
             "a worker died each time it ran this chunk: killed, out of memory, or crashed"
         )
     elif not isinstance(error, BaseException):
         error = RuntimeError(f"the task ended as {future.status!r} without a result")
-    return ChunkResult(failed_record(item, error, failure="lost", attempts=attempts), None)
+    final = watch is not None and watch.problem is not None  # no worker will come
+    record = failed_record(item, error, failure="lost", attempts=attempts)
+    return ChunkResult(record, None, final=final)

@@ -165,21 +165,15 @@ def open_executor(
         )
     else:
         # distributed takes a second to import: only those who use it pay
-        from executors.cluster import ClusterExecutor, open_client
+        from executors.checks import Gate, check_workers
+        from executors.cluster import ClusterExecutor, open_pool
 
-        with open_client(settings) as client:
+        with open_pool(settings) as (client, watch):
             logger.info("Dask dashboard: %s", client.dashboard_link)
-            if probe is not None:
-                _ask_workers(client.run(probe))
-            yield ClusterExecutor(status=False, client=client, collector=collector)
-
-
-def _ask_workers(answers: dict[str, str | None]) -> None:
-    """Refuse to start where a worker complains."""
-    for worker, complaint in answers.items():
-        if complaint:
-            msg = f"worker {worker}: {complaint}"
-            raise ConfigurationError(msg)
+            check_workers(client, probe)
+            if watch is not None:
+                client.register_plugin(Gate(probe))
+            yield ClusterExecutor(status=False, client=client, collector=collector, watch=watch)
 
 
 def _runner(executor: ExecutorBase, processor: ProcessorABC) -> Runner:

@@ -10,6 +10,7 @@ __all__ = ["COUNTED", "notes_of"]
 
 COUNTED: dict[str, str] = {
     r"events\.weight_missing": "{n:,} events have no generator weight and count with weight 1",
+    r"events\.run_missing": "{n:,} events have no run number; 0 was taken",
     r"events\.lumi_missing": "{n:,} events have no luminosity block; 0 was taken",
     r"events\.repeated": "{n:,} events occur more than once; copies share their noise, so they are "
     "not independent",

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import loky
 
+from executors.credentials import TlsFiles
 from executors.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from executors.sites import SiteSettings
 
 __all__ = ["KINDS", "ExecutorKind", "ExecutorSettings", "available_cores"]
 
 ExecutorKind = Literal["iterative", "futures", "dask", "htcondor", "casa"]
 KINDS: tuple[str, ...] = get_args(ExecutorKind)
-_POOLS = ("htcondor", "casa")
+_SCHEMES = ("tcp://", "tls://")
+CASA_ADDRESS = "tls://localhost:8786"
+"""Where the notebooks of coffea-casa find their scheduler."""
+CASA_VARIABLE = "FLASHBREW_CASA_ADDRESS"
+"""Environment variable with another address of it."""
 # coffea names every cross-reference that a NanoAOD version lacks, for every chunk
 QUIET = "ignore::RuntimeWarning:coffea.nanoevents.schemas.nanoaod"
 _BUDGET = "FLASHBREW_THREADS"  # what the project's own engines read
@@ -32,12 +40,19 @@ class ExecutorSettings:
     """Kind of executor and its size.
 
     Arguments:
-        kind: ``iterative`` (this process), ``futures`` (processes of this machine) or ``dask``.
-        workers: Number of processes; None for one per core. Without meaning for ``iterative``
-            and for a scheduler that is there already.
+        kind: ``iterative`` (this process), ``futures`` (processes of this machine), ``dask``,
+            ``htcondor`` (Dask workers as jobs of ``site``) or ``casa`` (scheduler of coffea-casa).
+        workers: Number of processes, or jobs; None for one per core. Without meaning for
+            ``iterative`` and for a scheduler that is there already.
         threads: Compute threads of each worker; None for ``$FLASHBREW_THREADS``, else the cores
             shared by the workers.
-        scheduler: Address of a running Dask scheduler; None starts one on 127.0.0.1.
+        scheduler: Address of a running Dask scheduler; None starts one on 127.0.0.1, or for
+            ``casa`` takes ``$FLASHBREW_CASA_ADDRESS``, else coffea-casa's own.
+        tls: Credentials for a ``tls://`` scheduler; None for those of Dask's configuration.
+        site: Settings of the batch site, for ``htcondor`` alone.
+        insecure: Whether jobs may reach their scheduler without TLS.
+        readers: Chunks that a worker of this machine takes at a time. More than one makes sense
+            where a device computes for several threads; the worker then announces ``GPU=readers``.
     Raises: ConfigurationError for what cannot be done.
     """
 
@@ -45,26 +60,48 @@ class ExecutorSettings:
     workers: int | None = None
     threads: int | None = None
     scheduler: str | None = None
+    tls: TlsFiles | None = None
+    site: SiteSettings | None = None
+    insecure: bool = False
+    readers: int = 1
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             msg = f"--executor {self.kind!r} is unknown; choose from {', '.join(KINDS)}"
-        elif self.kind in _POOLS:
-            msg = (
-                f"--executor {self.kind} is not supported yet; use iterative or futures here, "
-                "or --executor dask --scheduler tcp://HOST:PORT for a pool that is running"
-            )
-        elif self.workers is not None and self.workers < 1:
-            msg = f"--workers must be at least 1, found {self.workers}"
-        elif self.threads is not None and self.threads < 1:
-            msg = f"threads per worker must be at least 1, found {self.threads}"
-        elif self.scheduler is not None and self.kind != "dask":
-            msg = f"--scheduler needs --executor dask, found --executor {self.kind}"
-        elif self.scheduler is not None and not self.scheduler.startswith("tcp://"):
-            msg = f"--scheduler must look like tcp://HOST:PORT, found {self.scheduler!r}"
-        else:
-            return
-        raise ConfigurationError(msg)
+            raise ConfigurationError(msg)
+        if self.kind == "casa" and self.scheduler is None:
+            address = os.environ.get(CASA_VARIABLE) or CASA_ADDRESS
+            object.__setattr__(self, "scheduler", address)
+        complaint = self._size_complaint() or self._address_complaint()
+        if complaint is not None:
+            raise ConfigurationError(complaint)
+
+    def _size_complaint(self) -> str | None:
+        if self.workers is not None and self.workers < 1:
+            return f"--workers must be at least 1, found {self.workers}"
+        if self.threads is not None and self.threads < 1:
+            return f"threads per worker must be at least 1, found {self.threads}"
+        if self.readers < 1:
+            return f"--readers must be at least 1, found {self.readers}"
+        if self.readers > 1 and (self.kind != "dask" or self.scheduler is not None):
+            return f"--readers {self.readers} needs --executor dask without --scheduler"
+        if self.kind == "htcondor" and self.workers is None:
+            return "--executor htcondor needs --workers N, the number of jobs"
+        return None
+
+    def _address_complaint(self) -> str | None:
+        address, kind = self.scheduler, self.kind
+        if address is not None and kind not in ("dask", "casa"):
+            return f"--scheduler needs --executor dask or casa, found --executor {kind}"
+        if address is not None and not address.startswith(_SCHEMES):
+            return f"--scheduler must look like tcp://HOST:PORT or tls://, found {address!r}"
+        if self.tls is not None and not (address or "").startswith("tls://"):
+            return f"--tls-ca, --tls-cert, --tls-key need --scheduler tls://, found {address}"
+        if self.site is not None and kind != "htcondor":
+            return f"--site needs --executor htcondor, found --executor {kind}"
+        if self.insecure and kind != "htcondor":
+            return f"--insecure needs --executor htcondor, found --executor {kind}"
+        return None
 
     @property
     def processes(self) -> int:
@@ -78,6 +115,8 @@ class ExecutorSettings:
         """Compute threads of each worker: N workers share the cores, none gets fewer than one."""
         if self.threads is not None:
             return self.threads
+        if self.site is not None:
+            return self.site.cores
         asked = os.environ.get(_BUDGET, "")
         if asked:
             if not asked.isdecimal() or int(asked) < 1:

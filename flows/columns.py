@@ -14,6 +14,7 @@ from flows.column_kernels import bound, settle
 from flows.discrete import OneHot
 from flows.layout import ObjectLayout
 from flows.transform import Column, Transform
+from flows.warm import compiled_first
 
 __all__ = ["ArrayColumns", "Columns", "Drawn", "TensorColumns"]
 
@@ -97,11 +98,18 @@ class ArrayColumns:
         self._codes = [next(hidden) if column.spikes else -1 for column in layout.targets]
         self._places = [np.array((0.0, *column.spikes)) for column in layout.targets]
         used = {name for column in layout.targets for name in column.chain.conditions}
+        self._undo = [
+            [(*t.image, t.inverse_in_place) for t in reversed(column.transforms)]
+            for column in layout.targets
+        ]
         self._given = {n: c for c, n in enumerate(layout.condition_names) if n in used}
+        widths = len(layout.targets), len(layout.conditions), len(layout.discrete)
+        latent, conditions, codes = (torch.zeros(0, width) for width in widths)
+        compiled_first(self.to_physics, latent, conditions, codes.long())
 
     def features(self, conditions: Tensor) -> Tensor:
         """See :class:`Columns`."""
-        columns = conditions.numpy().T.astype(np.float64)
+        columns = conditions.numpy().T.astype(np.float64, order="C")
         features = np.empty((len(conditions), self._width), dtype=np.float32)
         at = 0
         for column, values in zip(self.layout.conditions, columns):
@@ -117,14 +125,14 @@ class ArrayColumns:
         """See :class:`Columns`."""
         rows, known, chosen = len(latent), conditions.numpy(), codes.numpy()
         given = {name: known[:, c].astype(np.float64) for name, c in self._given.items()}
-        columns = latent.numpy().T.astype(np.float64)
+        columns = latent.numpy().T.astype(np.float64, order="C")
         targets = np.empty(columns.shape, dtype=np.float32)
         marks = np.zeros((2, rows), dtype=bool)
-        for t, column in enumerate(self.layout.targets):
+        for t, steps in enumerate(self._undo):
             left = np.zeros(rows, dtype=bool)
-            for transform in reversed(column.transforms):
-                bound(columns[t], *transform.image, left)
-                transform.inverse_in_place(columns[t], given)
+            for low, high, undo in steps:
+                bound(columns[t], low, high, left)
+                undo(columns[t], given)
             settle(columns[t], left, chosen, self._codes[t], self._places[t], targets[t], marks)
         outside, broken = torch.from_numpy(marks)
         visible = _visible(self.layout, codes)

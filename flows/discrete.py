@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import ClassVar, Self
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from flows.transform import Given, Image, Transform, TransformError
 
-__all__ = ["Dequantise", "OneHot", "Snap", "Spike"]
+__all__ = ["Dequantise", "OneHot", "Snap", "Spike", "Steps", "ZeroPeak"]
 
 JITTER = 1.0 - 2.0**-9
 """Full width of the uniform added to an integer: ±(0.5 − 2⁻¹⁰), so that rounding is exact."""
@@ -141,6 +142,71 @@ class Snap(Transform):
         """Pick the nearest allowed value; the smaller one in the middle."""
         allowed = torch.tensor(sorted(self.values), dtype=y.dtype, device=y.device)
         return allowed[(y[:, None] - allowed).abs().argmin(1)]
+
+
+@dataclass(frozen=True)
+class Steps(Transform):
+    """Projection onto ``values`` by ``edges`` on the way back; identity forward.
+
+    Below the first edge stands the first value, from each edge on the next one: unlike
+    :class:`Snap`, edges lie where a model was trained to have them.
+
+    Example:
+        >>> Steps((2.5, 4.5), (0.0, 4.0, 5.0)).inverse(torch.tensor([2.4, 2.6, 9.0]), {}).tolist()
+        [0.0, 4.0, 5.0]
+    """
+
+    kind: ClassVar[str] = "steps"
+    edges: tuple[float, ...] = ()
+    values: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        _need_values("steps", self.values)
+        rising = all(a < b for a, b in pairwise(self.edges))
+        if len(self.edges) != len(self.values) - 1 or not rising:
+            msg = f"steps needs rising edges, one fewer than values, got {self}"
+            raise TransformError(msg)
+
+    def forward(self, x: Tensor, given: Given, noise: Tensor | None = None) -> Tensor:
+        """Return ``x`` as it is."""
+        return x
+
+    def inverse(self, y: Tensor, given: Given) -> Tensor:
+        """Pick the value of the interval."""
+        edges = torch.tensor(self.edges, dtype=y.dtype, device=y.device)
+        values = torch.tensor(self.values, dtype=y.dtype, device=y.device)
+        picked = values[torch.searchsorted(edges, y.contiguous(), right=True)]
+        return torch.where(torch.isnan(y), y, picked)
+
+
+@dataclass(frozen=True)
+class ZeroPeak(Transform):
+    """Zeros of a positive quantity ↔ a triangle below ``shift``, all else moved up by it.
+
+    So a flow can move values between the peak and the rest. The triangle falls from 0 to
+    ``share · shift``; values below 0 count as 0.
+
+    Source: CaioDaumann/Flows_for_sim_correction, whose shifts and shares these are.
+    """
+
+    kind: ClassVar[str] = "zero-peak"
+    shift: float = 0.05
+    share: float = 0.99
+
+    def __post_init__(self) -> None:
+        if self.shift <= 0 or not 0 < self.share <= 1:
+            msg = f"zero-peak needs a positive shift and a share in (0, 1], got {self}"
+            raise TransformError(msg)
+
+    def forward(self, x: Tensor, given: Given, noise: Tensor | None = None) -> Tensor:
+        """Spread the peak over the triangle, move the rest."""
+        uniform = torch.full_like(x, 0.5) if noise is None else noise.to(x.dtype)
+        triangle = self.share * self.shift * (1 - torch.sqrt(1 - uniform))
+        return torch.where(x <= 0, triangle, x + self.shift)
+
+    def inverse(self, y: Tensor, given: Given) -> Tensor:
+        """Collapse what lies below the shift onto zero, move the rest back."""
+        return torch.where(y < self.shift, torch.zeros_like(y), y - self.shift)
 
 
 @dataclass(frozen=True)

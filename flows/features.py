@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from flows.discrete import Dequantise, OneHot, Snap, Spike
+from flows.discrete import Dequantise, OneHot, Snap, Spike, Steps, ZeroPeak
 from flows.maps import Affine, Arctan, Clip, Log, Log1p, Logit, Standardise
 from flows.quantiles import QuantileNormal
 from flows.relations import DifferenceTo, FromRounded, RatioTo, ResponseAbove, WrapPhi
@@ -41,9 +41,11 @@ __all__ = [
     "Snap",
     "Spike",
     "Standardise",
+    "Steps",
     "Transform",
     "TransformError",
     "WrapPhi",
+    "ZeroPeak",
     "transform_from_dict",
 ]
 

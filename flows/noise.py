@@ -23,7 +23,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from flows.noise_kernels import fill_words
+from flows.noise_kernels import MULTIPLIERS, ROUNDS, WEYL, fill_words
 
 __all__ = [
     "Identity",
@@ -40,9 +40,6 @@ __all__ = [
 
 Array = TypeVar("Array", NDArray[Any], Tensor)
 
-ROUNDS = 10
-MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
-WEYL = (0x9E3779B9, 0xBB67AE85)
 MASK32 = 0xFFFFFFFF
 PERSON = b"flashbrew-noise1"
 DIMENSIONS_PER_BLOCK = 4
@@ -217,7 +214,7 @@ def _compiled_words(
     keys: NDArray[Any], counters: NDArray[Any], attempt: NDArray[Any], dims: int
 ) -> NDArray[np.int64]:
     drawn = np.empty((len(keys), dims), dtype=np.int64)
-    fill_words(keys, counters, attempt, drawn)
+    fill_words(*map(np.ascontiguousarray, (keys, counters, attempt)), drawn)
     return drawn
 
 

@@ -7,18 +7,20 @@ from typing import Any
 import numba
 import numpy as np
 
-__all__ = ["fill_words", "quartet"]
+__all__ = ["MULTIPLIERS", "ROUNDS", "WEYL", "fill_words", "quartet"]
 
-_FIRST, _SECOND = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
-_WEYL_FIRST, _WEYL_SECOND = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
+ROUNDS = 10
+MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
+WEYL = (0x9E3779B9, 0xBB67AE85)
+_FIRST, _SECOND = map(np.uint64, MULTIPLIERS)
+_WEYL_FIRST, _WEYL_SECOND = map(np.uint64, WEYL)
 _MASK, _HALF = np.uint64(0xFFFFFFFF), np.uint64(32)
-_ROUNDS = 10
 
 
 @numba.njit(nogil=True, cache=True, inline="always")  # type: ignore[untyped-decorator]
 def quartet(c0: Any, c1: Any, c2: Any, c3: Any, k0: Any, k1: Any) -> Any:
     """Four words of one counter under one key, all unsigned 64-bit numbers below 2³²."""
-    for _ in range(_ROUNDS):
+    for _ in range(ROUNDS):
         first, second = c0 * _FIRST, c2 * _SECOND
         c0 = (second >> _HALF) ^ c1 ^ k0
         c2 = (first >> _HALF) ^ c3 ^ k1

@@ -198,8 +198,9 @@ class ResponseAbove(Transform):
     def inverse_in_place(self, y: Column, given: GivenColumns) -> None:
         """Threshold plus the response times the condition's distance."""
         distance = (given[self.name] - self.threshold) / self.softness
+        soft = np.maximum(distance, 0.0) + np.log1p(np.exp(-np.abs(distance)))
         np.exp(y, out=y)
-        y *= self.softness * np.maximum(np.logaddexp(0.0, distance), 1e-6)
+        y *= self.softness * np.maximum(soft, 1e-6)
         y += self.threshold
 
     def _scale(self, like: Tensor, given: Given) -> Tensor:

@@ -19,7 +19,10 @@ from flows.card import Card
 
 __all__ = ["KINDS", "MICRO_BATCH", "ResidentModel", "forget", "resident"]
 
-KINDS: dict[str, str] = {"object": "flows.simulator:ObjectSimulator"}
+KINDS: dict[str, str] = {
+    "flow": "flows.flowsampler:FlowSampler",
+    "object": "flows.simulator:ObjectSimulator",
+}
 """Kind of model to ``module:class`` of its resident form."""
 MICRO_BATCH = {"cpu": 1024, "cuda": 16384}
 """Rows of a micro-batch: on the processor more gain nothing (measured), on CUDA chosen."""

@@ -82,17 +82,21 @@ class ObjectSimulator(ResidentModel):
         counters = dict.fromkeys(COUNTERS, 0) | {"rows": len(conditions)}
         usable = _usable(conditions)
         counters["nonfinite_conditions"] = int((~usable).sum())
-        counters["outside_training_range"] = self._outside(conditions[usable])
         kept = ~usable
-        kept[usable], features = self._reconstructed(conditions[usable], identity.take(usable))
+        if usable.all():
+            good, who = conditions, identity
+        else:
+            good, who = conditions[usable], identity.take(usable)
+        counters["outside_training_range"] = self._outside(good)
+        chosen, features = self._reconstructed(good, who)
+        kept[usable] = chosen
         counters["kept"] = int(kept.sum())
         drawn = usable[kept]
         targets = np.full((len(drawn), len(self.layout.targets)), np.nan, dtype=np.float32)
         categories = np.full((len(drawn), len(self._values)), MISSING_CATEGORY, dtype=np.int64)
-        both = kept & usable
-        if both.any():
-            inputs = features[kept[usable]], conditions[both]
-            targets[drawn], codes = self._columns(inputs, identity.take(both), counters)
+        if chosen.any():
+            inputs = features[chosen], good[chosen]
+            targets[drawn], codes = self._columns(inputs, who.take(chosen), counters)
             for k, values in enumerate(self._values):
                 categories[drawn, k] = values[codes[:, k]]
         return Simulated(kept, targets, categories, counters)

@@ -2,7 +2,8 @@
 
 References: Neural Spline Flows (Durkan et al., 2019), arXiv:1906.04032; the parametrisation is that
 of nflows' ``unconstrained_rational_quadratic_spline`` (K widths, K heights, K − 1 slopes, linear
-tails of slope one), evaluated without scatter so that every element takes the same path.
+tails of slope one) or of zuko's ``MonotonicRQSTransform``, evaluated without scatter so that every
+element takes the same path.
 """
 
 from __future__ import annotations
@@ -42,12 +43,15 @@ class Limits(NamedTuple):
         height: Least height, likewise.
         slope: Least slope at a knot.
         raw: Raw parameters are taken within ± this.
+        soft: zuko's way: with s = ln(1 / slope), raw sizes r become r / (1 + 2 \\|r\\| / s), slopes
+            are the exponentials of r / (1 + \\|r\\| / s), hence within e^± s.
     """
 
     width: float
     height: float
     slope: float
     raw: float
+    soft: bool = False
 
 
 OWN_LIMITS = Limits(MIN_SIZE, MIN_SIZE, MIN_DERIVATIVE, PARAMETER_LIMIT)
@@ -104,25 +108,31 @@ def _pick(table: Tensor, position: Tensor) -> Tensor:
     return table.gather(-1, position[..., None])[..., 0]
 
 
+def _limited(parameters: Tensor, bins: int, limits: Limits) -> tuple[Tensor, Tensor]:
+    """Raw parameters within their limits, and the slopes at all knots."""
+    if limits.soft:
+        within = -math.log(limits.slope)
+        sizes, raw = parameters[..., : 2 * bins], parameters[..., 2 * bins :]
+        slopes = torch.exp(raw / (1 + raw.abs() / within))
+        return sizes / (1 + 2 * sizes.abs() / within), pad(slopes, (1, 1), value=1.0)
+    raw = parameters.clamp(-limits.raw, limits.raw) if math.isfinite(limits.raw) else parameters
+    one = math.log(math.expm1(1 - limits.slope))
+    return raw[..., : 2 * bins], pad(raw[..., 2 * bins :], (1, 1), value=one)
+
+
 def _segment(
     value: Tensor, parameters: Tensor, bins: int, bound: float, limits: Limits, *, inverse: bool
 ) -> Segment:
-    raw = parameters.clamp(-limits.raw, limits.raw) if math.isfinite(limits.raw) else parameters
-    x = _knots(raw[..., :bins], bound, limits.width)
-    y = _knots(raw[..., bins : 2 * bins], bound, limits.height)
-    one = math.log(math.expm1(1 - limits.slope))
-    slopes = pad(raw[..., 2 * bins :], (1, 1), value=one)
+    sizes, slopes = _limited(parameters, bins, limits)
+    x = _knots(sizes[..., :bins], bound, limits.width)
+    y = _knots(sizes[..., bins:], bound, limits.height)
     searched = y if inverse else x
     position = (value[..., None] >= searched[..., 1:-1]).sum(-1)
     x0, y0 = _pick(x, position), _pick(y, position)
-    return Segment(
-        x0,
-        _pick(x, position + 1) - x0,
-        y0,
-        _pick(y, position + 1) - y0,
-        limits.slope + softplus(_pick(slopes, position)),
-        limits.slope + softplus(_pick(slopes, position + 1)),
-    )
+    left, right = _pick(slopes, position), _pick(slopes, position + 1)
+    if not limits.soft:
+        left, right = (limits.slope + softplus(raw) for raw in (left, right))
+    return Segment(x0, _pick(x, position + 1) - x0, y0, _pick(y, position + 1) - y0, left, right)
 
 
 def spline_forward(
@@ -169,6 +179,6 @@ def _need_size(parameters: Tensor, bins: int, limits: Limits) -> None:
     if parameters.shape[-1] != 3 * bins - 1 or bins * least >= 1:
         msg = (
             f"spline of {bins} bins got {parameters.shape[-1]} parameters per value, "
-            f"expected {3 * bins - 1}, with fewer than {math.ceil(1 / least)} bins"
+            f"expected {3 * bins - 1}, with least sizes {least} that fit into the box"
         )
         raise ValueError(msg)

@@ -14,6 +14,8 @@ from coffea.nanoevents.util import key_to_tuple, tuple_to_key
 from uproot.source.file import MultithreadedFileSource
 from uproot.source.fsspec import FSSpecSource
 
+from processors.baskets import BasketMapping
+
 __all__ = ["Block", "blocks", "direct_reads"]
 
 PROBES = ("GenPart_pt", "GenJet_pt", "Jet_pt")
@@ -50,9 +52,10 @@ def blocks(events: Any, size: int) -> Iterator[Block]:
     uuid, path, entries = key_to_tuple(factory._partition_key)
     first, last = (int(edge) for edge in entries.split("-"))
     edges = _basket_edges(mapping, uuid, path, first, last)
+    source = BasketMapping.like(mapping)
     for start, stop in _steps(edges, size):
         key = tuple_to_key((uuid, path, f"{first + start}-{first + stop}"))
-        part = NanoEventsFactory(factory._schema, mapping, key, mode="virtual").events()
+        part = NanoEventsFactory(factory._schema, source, key, mode="virtual").events()
         yield Block(part, start, stop)
 
 

@@ -43,15 +43,25 @@ GEN_PART_FIELDS = ("pt", "eta", "phi", "pdgId", "statusFlags", "genPartIdxMother
 GEN_JET_FIELDS = ("pt", "eta", "phi", "mass", "partonFlavour", "hadronFlavour")
 LAST_COPY = 1 << STATUS_FLAGS.index("isLastCopy")
 ELECTRON, MUON = 11, 13
+NO_FLAVOUR = -1
+"""Where there is no jet: none of the flags is set, not even that of an undefined flavour."""
 TILE = 4096
 """Rows written at a time (measured: three times faster than whole columns)."""
 
 
 class GenContent(NamedTuple):
-    """What the conditions of a block of events are made of."""
+    """What the conditions of a block of events are made of.
+
+    Attributes:
+        particles: Generator particles.
+        jets: Generator jets.
+        leptons: Electrons and muons among the particles, every copy; their flat positions among
+            all particles are the column ``position``.
+    """
 
     particles: Flat
     jets: Flat
+    leptons: Flat
 
 
 class Source(NamedTuple):
@@ -156,38 +166,37 @@ def event_weights(events: Any) -> np.ndarray:
 
 def read_gen(events: Any) -> GenContent:
     """Generator particles and jets of a block, flat."""
-    return GenContent(
-        flatten(events.GenPart, GEN_PART_FIELDS), flatten(events.GenJet, GEN_JET_FIELDS)
-    )
+    particles = flatten(events.GenPart, GEN_PART_FIELDS)
+    kind = np.abs(particles["pdgId"])
+    kept = (kind == ELECTRON) | (kind == MUON)
+    leptons = particles.select(kept)
+    columns = {**leptons.columns, "position": np.flatnonzero(kept)}
+    jets = flatten(events.GenJet, GEN_JET_FIELDS)
+    return GenContent(particles, jets, Flat(leptons.counts, columns))
 
 
 def _flags(
-    codes: np.ndarray,
-    classes: Mapping[str, tuple[int, ...]],
-    prefix: str,
-    valid: np.ndarray | None = None,
+    codes: np.ndarray, classes: Mapping[str, tuple[int, ...]], prefix: str
 ) -> dict[str, np.ndarray]:
-    flags = {}
-    for name, members in classes.items():
-        flag = np.isin(codes, members)
-        flags[f"{prefix}_{name}"] = flag if valid is None else flag & valid
-    return flags
+    return {
+        f"{prefix}_{name}": np.logical_or.reduce([codes == member for member in members])
+        for name, members in classes.items()
+    }
 
 
 def _flavours(jets: Flat, rows: np.ndarray, prefix: str) -> dict[str, np.ndarray]:
-    valid = rows >= 0
-    parton = _gather(np.abs(jets["partonFlavour"]), rows)
-    hadron = _gather(np.abs(jets["hadronFlavour"].astype(np.int32)), rows)
-    return _flags(parton, PARTON_FLAVOURS, f"{prefix}_parton", valid) | _flags(
-        hadron, HADRON_FLAVOURS, f"{prefix}_hadron", valid
+    parton = _gather(np.abs(jets["partonFlavour"]), rows, NO_FLAVOUR)
+    hadron = _gather(np.abs(jets["hadronFlavour"].astype(np.int32)), rows, NO_FLAVOUR)
+    return _flags(parton, PARTON_FLAVOURS, f"{prefix}_parton") | _flags(
+        hadron, HADRON_FLAVOURS, f"{prefix}_hadron"
     )
 
 
-def _gather(values: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """``values[rows]`` with zero where a row is -1."""
+def _gather(values: np.ndarray, rows: np.ndarray, absent: int = 0) -> np.ndarray:
+    """``values[rows]`` with ``absent`` where a row is -1."""
     if not len(values):
-        return np.zeros(rows.shape, dtype=values.dtype)
-    return np.where(rows >= 0, values[rows], values.dtype.type(0))
+        return np.full(rows.shape, absent, dtype=values.dtype)
+    return np.where(rows >= 0, values[rows], values.dtype.type(absent))
 
 
 def _neighbour(prefix: str, near: Neighbours, column: int) -> dict[str, np.ndarray]:
@@ -198,20 +207,15 @@ def _neighbour(prefix: str, near: Neighbours, column: int) -> dict[str, np.ndarr
     }
 
 
-def _last_copy_muons(particles: Flat) -> np.ndarray:
-    muons = np.abs(particles["pdgId"]) == MUON
-    last = particles["statusFlags"][muons] & LAST_COPY != 0
-    muons[muons] = last
-    return muons
+def _last_copy_muons(leptons: Flat) -> Flat:
+    muon = np.abs(leptons["pdgId"]) == MUON
+    return leptons.select(muon & (leptons["statusFlags"] & LAST_COPY != 0))
 
 
 def _muon_source(gen: GenContent) -> tuple[Flat, np.ndarray, dict[str, np.ndarray]]:
-    keep = _last_copy_muons(gen.particles)
-    muons = gen.particles.select(keep)
+    muons = _last_copy_muons(gen.leptons)
     charge = -np.sign(muons["pdgId"])
-    kind = np.abs(gen.particles["pdgId"])
-    leptons = gen.particles.select((kind == ELECTRON) | (kind == MUON), ("pt", "eta", "phi"))
-    clean = clean_jets(gen.jets, leptons)
+    clean = clean_jets(gen.jets, gen.leptons)
     near = closest(muons, gen.jets.select(clean, ("eta", "phi")))
     rows = _gather(np.flatnonzero(clean), near.index[:, 0])
     rows = np.where(near.index[:, 0] >= 0, rows, -1)
@@ -222,13 +226,12 @@ def _muon_source(gen: GenContent) -> tuple[Flat, np.ndarray, dict[str, np.ndarra
     columns |= _neighbour("ClosestJet", near, 0)
     columns |= {f"ClosestJet_{name}": _gather(gen.jets[name], rows) for name in ("pt", "mass")}
     columns |= _flavours(gen.jets, rows, "ClosestJet")
-    muons = Flat(muons.counts, {**muons.columns, "charge": charge})
-    return muons, np.flatnonzero(keep), columns
+    fields = {name: muons[name] for name in GEN_PART_FIELDS}
+    return Flat(muons.counts, {**fields, "charge": charge}), muons["position"], columns
 
 
 def _jet_source(gen: GenContent) -> tuple[Flat, np.ndarray, dict[str, np.ndarray]]:
-    wanted = _last_copy_muons(gen.particles)
-    muons = gen.particles.select(wanted, ("pt", "eta", "phi"))
+    muons = _last_copy_muons(gen.leptons)
     near = closest(gen.jets, muons, k=2)
     columns: dict[str, np.ndarray] = {}
     for column, prefix in enumerate(("ClosestMuon", "SecondClosestMuon")):

@@ -24,8 +24,11 @@ A single jagged branch has the one column ``""``.
 
 
 def carried(events: Any) -> list[str]:
-    """Names of the fields of ``events`` that the output keeps."""
-    return [name for name in events.fields if name in EVENT_KEYS or name.startswith(PREFIXES)]
+    """Names of the fields of ``events`` that the output keeps, sorted.
+
+    NanoEvents takes their order from a set: it is another one in every process.
+    """
+    return sorted(n for n in events.fields if n in EVENT_KEYS or n.startswith(PREFIXES))
 
 
 def read_content(events: Any) -> Content:

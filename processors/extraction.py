@@ -200,6 +200,7 @@ def _match(
     counters[f"{prefix}.unmatched"] += matched.unmatched
     counters[f"{prefix}.nonfinite"] += int(np.count_nonzero(~usable))
     counters[f"{prefix}.unknown_category"] += encoded.unknown
+    counters[f"{prefix}.clipped_columns"] += encoded.clipped
     return Rows(
         conditions=source.matrix[usable],
         targets=encoded.targets[kept],

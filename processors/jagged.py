@@ -103,26 +103,29 @@ def flatten(collection: Any, fields: Iterable[str]) -> Flat:
         collection: Jagged record array, e.g. ``events.GenJet``.
         fields: Names to read; each is read once.
     """
-    columns = {}
-    counts = None
-    for name in fields:
-        counts, columns[name] = flat_field(collection[name])
-    if counts is None:
-        counts = np.asarray(ak.num(collection, axis=1), dtype=np.int64)
-    return Flat(counts, columns)
+    layout = collection.layout
+    if not isinstance(layout, ak.contents.ListOffsetArray) or not layout.content.is_record:
+        columns = {name: flat_field(collection[name])[1] for name in fields}
+        return Flat(np.asarray(ak.num(collection, axis=1), dtype=np.int64), columns)
+    offsets = np.asarray(layout.offsets.data)
+    inside = slice(offsets[0], offsets[-1])
+    columns = {name: _numbers(layout.content.content(name))[inside] for name in fields}
+    return Flat(np.diff(offsets), columns)
 
 
 def flat_field(values: ak.Array) -> tuple[np.ndarray, np.ndarray]:
     """Counts per event with the flat numbers of one jagged field; reads it if it is lazy."""
-    layout = ak.materialize(values).layout
+    layout = values.layout
     if isinstance(layout, ak.contents.ListOffsetArray):
         offsets = np.asarray(layout.offsets.data)
-        content = layout.content
-        if isinstance(content, ak.contents.NumpyArray):
-            flat = np.asarray(content.data)[offsets[0] : offsets[-1]]
-            return np.diff(offsets), np.ascontiguousarray(flat)
+        return np.diff(offsets), _numbers(layout.content)[offsets[0] : offsets[-1]]
     counts = np.asarray(ak.num(values, axis=1), dtype=np.int64)
-    return counts, np.ascontiguousarray(ak.to_numpy(ak.flatten(values, axis=1)))
+    return counts, _numbers(ak.flatten(values, axis=1).layout)
+
+
+def _numbers(content: ak.contents.Content) -> np.ndarray:
+    """Numbers of a flat layout, contiguous; reads them if they are lazy."""
+    return np.ascontiguousarray(content.to_backend_array())
 
 
 def unflatten(values: np.ndarray, counts: np.ndarray) -> ak.Array:

@@ -11,6 +11,7 @@ __all__ = ["event_quantities", "pair_mass"]
 JET_PT, JET_ETA, CENTRAL_ETA = 30.0, 4.7, 2.4
 MUON_PT = 10.0
 """Selections of counted objects, GeV (chosen: what an analysis would start from)."""
+MOMENTUM = ("pt", "eta", "phi", "mass")
 
 
 def event_quantities(muons: Flat, jets: Flat) -> dict[str, np.ndarray]:
@@ -20,9 +21,9 @@ def event_quantities(muons: Flat, jets: Flat) -> dict[str, np.ndarray]:
         muons: ``pt``, ``eta``, ``phi``, ``charge``, falling pt in each event.
         jets: ``pt``, ``eta``, ``phi``, ``mass``, falling pt in each event.
     """
-    hard = jets.select((jets["pt"] > JET_PT) & (np.abs(jets["eta"]) < JET_ETA))
+    hard = jets.select((jets["pt"] > JET_PT) & (np.abs(jets["eta"]) < JET_ETA), MOMENTUM)
     central = np.abs(hard["eta"]) < CENTRAL_ETA
-    good = muons.select(muons["pt"] > MUON_PT)
+    good = muons.select(muons["pt"] > MUON_PT, ("pt", "eta", "phi", "charge"))
     massless = Flat(good.counts, {**good.columns, "mass": np.zeros(len(good), np.float32)})
     mass, (first, second) = pair_mass(massless)
     pair = first >= 0
@@ -58,9 +59,7 @@ def pair_mass(objects: Flat) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray]]
 
 
 def _four_momentum(objects: Flat, rows: np.ndarray) -> np.ndarray:
-    pt, eta, phi, mass = (
-        objects[name][rows].astype(np.float64) for name in ("pt", "eta", "phi", "mass")
-    )
+    pt, eta, phi, mass = (objects[name][rows].astype(np.float64) for name in MOMENTUM)
     momentum = pt * np.cosh(eta)
     energy = np.sqrt(momentum**2 + mass**2)
     return np.stack([energy, pt * np.cos(phi), pt * np.sin(phi), pt * np.sinh(eta)])

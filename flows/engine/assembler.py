@@ -101,6 +101,14 @@ class Assembler:
         """Add rows ``source`` to rows ``target``."""
         self._emit(Op.ADD, 0, self._address(source), count, self._address(target))
 
+    def copy(self, source: int, target: int) -> None:
+        """Row ``target`` = row ``source``; that of rows to rows would mix zeros with infinities."""
+        self.panel(np.ones((1, 1)), source, target, bias=np.zeros(1))
+
+    def gate(self, source: int, gates: int, count: int, target: int) -> None:
+        """Add rows ``source`` times σ(rows ``gates``) to rows ``target``."""
+        self._emit(Op.GATE, *map(self._address, (gates, source)), count, self._address(target))
+
     def silu(self, source: int, count: int, target: int) -> None:
         """Rows ``target`` = SiLU of rows ``source``."""
         self._emit(Op.SILU, 0, self._address(source), count, self._address(target))
@@ -109,9 +117,22 @@ class Assembler:
         """Invert one feature; ``constants`` from :meth:`constants`."""
         self._emit(Op.AFFINE_INVERSE, constants, *map(self._address, (z, parameters, x)))
 
+    def affine_forward(self, constants: int, x: int, parameters: int, z: int, slopes: int) -> None:
+        """Transform one feature and add its ln slope to the row ``slopes``."""
+        rows = map(self._address, (x, parameters, z, slopes))
+        self._emit(Op.AFFINE_FORWARD, constants, *rows)
+
     def spline_inverse(self, constants: int, z: int, parameters: int, x: int, bins: int) -> None:
         """Invert one feature; ``constants`` from :meth:`constants`."""
-        self._emit(Op.SPLINE_INVERSE, constants, *map(self._address, (z, parameters, x)), bins)
+        rows = map(self._address, (z, parameters, x))
+        self._emit(Op.SPLINE_INVERSE, constants, *rows, bins)
+
+    def spline_forward(
+        self, constants: int, x: int, parameters: int, z: int, bins: int, slopes: int
+    ) -> None:
+        """Transform one feature and add its ln slope to the row ``slopes``."""
+        rows = map(self._address, (x, parameters, z))
+        self._emit(Op.SPLINE_FORWARD, constants, *rows, bins, self._address(slopes))
 
     def constants(self, *values: float) -> int:
         """Pack numbers; return where they are."""

@@ -7,8 +7,8 @@ own MADE does not; slopes at the ends of linear tails are one.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -19,12 +19,14 @@ from nflows.transforms.autoregressive import (
     MaskedPiecewiseRationalQuadraticAutoregressiveTransform,
 )
 from nflows.transforms.base import CompositeTransform
+from nflows.transforms.coupling import PiecewiseRationalQuadraticCouplingTransform
 from nflows.transforms.lu import LULinear
 from nflows.transforms.made import MADE, MaskedFeedforwardBlock
 from nflows.transforms.permutations import Permutation
 from numpy.typing import NDArray
 from torch.nn.functional import relu
 
+from flows.engine.compile_coupling import compile_coupling
 from flows.engine.plan import (
     Affine,
     Base,
@@ -38,6 +40,7 @@ from flows.engine.plan import (
     Spline,
     Step,
 )
+from flows.engine.weights import CompileError, folded_norm, shrunk, to_array
 from flows.spline import Limits
 
 __all__ = [
@@ -55,10 +58,6 @@ Builders = Mapping[type, Callable[[Any, int, Parametrisation], Step]]
 """How a kind of layer becomes a step: (layer, D, parametrisation)."""
 
 
-class CompileError(ValueError):
-    """A transform has no place in a plan."""
-
-
 def compile_transform(
     transform: Any, features: int, context: int, parametrisation: Parametrisation = "nflows"
 ) -> Plan:
@@ -66,7 +65,8 @@ def compile_transform(
 
     Arguments:
         transform: From data to noise: composites of permutations, LULinear, masked affine and
-            masked rational-quadratic autoregressive transforms, in evaluation mode.
+            masked rational-quadratic autoregressive transforms, rational-quadratic couplings, in
+            evaluation mode.
         features: D.
         context: Columns of the context; 0 for none.
         parametrisation: How affine scales follow from the network.
@@ -147,13 +147,9 @@ def _spline(layer: Any, features: int, _: Parametrisation) -> Spline:
         msg = f"a spline with tails {layer.tails!r} cannot be compiled; linear tails can"
         raise CompileError(msg)
     made = compile_made(layer.autoregressive_net, features)
-    if hasattr(layer.autoregressive_net, "hidden_features"):
-        shrink = np.ones(3 * layer.num_bins - 1)
-        shrink[: 2 * layer.num_bins] = 1 / math.sqrt(layer.autoregressive_net.hidden_features)
-        rows = np.tile(shrink, features)
-        final = Dense(made.final.weight * rows[:, None], made.final.bias * rows)
-        made = Made(made.first, made.context, made.degrees, made.rectified, made.blocks, final)
-    limits = Limits(layer.min_bin_width, layer.min_bin_height, layer.min_derivative, math.inf)
+    final = shrunk(made.final, layer.num_bins, layer.autoregressive_net)
+    made = replace(made, final=final)
+    limits = Limits(layer.min_bin_width, layer.min_bin_height, layer.min_derivative, np.inf)
     return Spline(made, layer.num_bins, float(layer.tail_bound), limits)
 
 
@@ -162,6 +158,7 @@ _BUILDERS: Builders = {
     LULinear: _lu,
     MaskedAffineAutoregressiveTransform: _affine,
     MaskedPiecewiseRationalQuadraticAutoregressiveTransform: _spline,
+    PiecewiseRationalQuadraticCouplingTransform: compile_coupling,
 }
 
 
@@ -191,12 +188,6 @@ def compile_made(net: Any, features: int) -> Made:
     return Made(first, context, degrees, not net.use_residual_blocks, tuple(blocks), final)
 
 
-def to_array(tensor: Any) -> Array:
-    """Copy a tensor to float64."""
-    array: Array = tensor.detach().cpu().double().numpy().copy()
-    return array
-
-
 def _sorted(layer: Any) -> tuple[Order, Order]:
     degrees = layer.degrees.cpu().numpy()
     order = np.argsort(degrees, kind="stable")
@@ -216,11 +207,7 @@ def _context(net: Any, order: Order) -> Dense | None:
 
 
 def _norm(layer: Any, order: Order) -> tuple[Array, Array]:
-    """Scale and shift of a batch norm in evaluation; of none, one and zero."""
-    if layer is None:
-        return np.ones(len(order)), np.zeros(len(order))
-    scale = to_array(layer.weight) / np.sqrt(to_array(layer.running_var) + layer.eps)
-    shift = to_array(layer.bias) - to_array(layer.running_mean) * scale
+    scale, shift = folded_norm(layer, len(order))
     return scale[order], shift[order]
 
 

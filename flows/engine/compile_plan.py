@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from nflows.distributions.normal import StandardNormal
 from nflows.flows.base import Flow
+from nflows.nn.nets import ResidualNet
 from torch import nn
 
 from flows.architectures import ConditionalFlow, MaskedSpline
@@ -72,6 +73,8 @@ def _nflows(flow: Any, parametrisation: Parametrisation) -> Plan:
         for name, module in flow._transform.named_modules()
         if name.endswith("context_layer")
     }
+    nets = [m for m in flow._transform.modules() if isinstance(m, ResidualNet)]
+    contexts |= {net.context_features for net in nets if net.context_features}
     if len(contexts) > 1:
         msg = f"layers expect contexts of different widths {sorted(contexts)}"
         raise CompileError(msg)

@@ -1,17 +1,19 @@
-"""The inverse of a plan, compiled for the processor; one thread, callable from many at once."""
+"""A plan compiled for the processor, both ways; one thread, callable from many at once."""
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from flows.engine.assembler import Program
-from flows.engine.lowering import embedding_program, inverse_programs
+from flows.engine.lowering import embedding_program, forward_programs, inverse_programs
 from flows.engine.machine import floors, machine
 from flows.engine.panel import tile_rows
-from flows.engine.plan import Plan
+from flows.engine.plan import Linear, Plan
 
 __all__ = ["CpuFlow"]
 
@@ -19,12 +21,14 @@ ALIGNMENT = 64
 """Bytes of a cache line: a register that straddles two costs two reads."""
 
 Array = NDArray[Any]
+Way = Callable[[Plan, Any], tuple[Program, ...]]
 
 
 class CpuFlow:
-    """Noise to data, for one floating type.
+    """Noise to data, and data to noise, for one floating type.
 
-    A row's result is the same bit for bit, whatever rows are computed with it. Flush denormals in
+    A row's result is the same bit for bit, whatever rows are computed with it. The weights of each
+    way are laid out when it is first used. Flush denormals in
     the calling thread (``torch.set_flush_denormal``): they slow everything down.
 
     Arguments:
@@ -35,20 +39,38 @@ class CpuFlow:
     def __init__(self, plan: Plan, dtype: Any) -> None:
         self.plan, self.dtype = plan, np.dtype(dtype)
         self._rows = tile_rows(self.dtype.itemsize)
-        self._steps = inverse_programs(plan, self.dtype)
+        self._log_det = sum(step.log_det for step in plan.steps if isinstance(step, Linear))
+        self._lock = threading.Lock()
+        self._programs: dict[Way, tuple[Program, ...]] = {}
         self._embedding = embedding_program(plan, self.dtype) if plan.embedding else None
         self._floors = floors(self.dtype)
+        self._machine = machine(self.dtype)
 
     def inverse(self, z: Array, context: Array) -> Array:
         """Map noise ``(n, D)`` with context ``(n, C)`` to data ``(n, D)``; C may be 0."""
+        return self._unpack(self._apply(inverse_programs, self._pack(z), context), len(z))
+
+    def forward(self, x: Array, context: Array) -> tuple[Array, Array]:
+        """Map data to noise; also ln \\|det ∂z/∂x\\| ``(n,)``."""
+        behind = np.full((len(x), 1), self._log_det, self.dtype)
+        state = self._pack(np.concatenate([x, behind], 1))
+        both = self._unpack(self._apply(forward_programs, state, context), len(x))
+        return np.ascontiguousarray(both[:, :-1]), both[:, -1].copy()
+
+    def _apply(self, way: Way, state: Array, context: Array) -> Array:
         given = self._pack(context)
         if self._embedding is not None:
             wide = max(self.plan.context, self.plan.embedded)
             given = self._embed(given, self._embedding, wide)
-        state = self._pack(z)
-        for program in self._steps:
+        for program in self._written(way):
             self._run(program, state, given)
-        return self._unpack(state, len(z))
+        return state
+
+    def _written(self, way: Way) -> tuple[Program, ...]:
+        with self._lock:
+            if way not in self._programs:
+                self._programs[way] = way(self.plan, self.dtype)
+            return self._programs[way]
 
     def _embed(self, given: Array, program: Program, wide: int) -> Array:
         state = aligned((len(given), wide, self._rows), self.dtype)
@@ -60,7 +82,9 @@ class CpuFlow:
 
     def _run(self, program: Program, state: Array, given: Array) -> None:
         space = aligned((program.rows * self._rows,), self.dtype)
-        machine()(program.code, program.weights, state, given, space, program.places, self._floors)
+        self._machine(
+            program.code, program.weights, state, given, space, program.places, self._floors
+        )
 
     def _pack(self, rows: Array) -> Array:
         """Tiles ``(tiles, columns, rows of a tile)``, the last one filled up with zeros."""

@@ -1,4 +1,4 @@
-"""Exponentials of vectors: polynomials, the same for every lane."""
+"""Exponentials and logarithms of vectors: polynomials, the same for every lane."""
 
 from __future__ import annotations
 
@@ -7,9 +7,18 @@ from typing import Any
 
 import numba
 
-from flows.engine.lanes import fill, fma, is_single, larger, power_of_two, smaller, where_less
+from flows.engine.lanes import (
+    binary_exponent,
+    fill,
+    fma,
+    is_single,
+    larger,
+    power_of_two,
+    smaller,
+    where_less,
+)
 
-__all__ = ["exponential", "softplus"]
+__all__ = ["exponential", "logarithm", "softplus"]
 
 SHIFT_SINGLE, SHIFT_DOUBLE = 1.5 * 2.0**23, 1.5 * 2.0**52
 """Adding one of these rounds to a whole number: no bits are left for a fraction."""
@@ -68,17 +77,13 @@ def exponential(x: Any) -> Any:
 
 
 @numba.njit(forceinline=True)  # type: ignore[untyped-decorator]
-def _log1p(e: Any) -> Any:
-    """ln(1 + e) for e in [0, 1], by 2 artanh(f / (2 + f)) with 1 + f = 1 + e or half of it."""
-    zero, one, half = fill(e, 0.0), fill(e, 1.0), fill(e, 0.5)
-    split = fill(e, math.sqrt(2) - 1)
-    f = where_less(split, e, (e - one) * half, e)
-    base = where_less(split, e, fill(e, LN2), zero)
-    s = f / (fill(e, 2.0) + f)
+def _near_one(f: Any) -> Any:
+    """ln(1 + f) for 1 + f from √½ to √2, by 2 artanh(f / (2 + f))."""
+    s = f / (fill(f, 2.0) + f)
     t = s * s
-    p = fill(e, 2 / 11)
-    if not is_single(e):
-        p = fill(e, 2 / 21)
+    p = fill(f, 2 / 11)
+    if not is_single(f):
+        p = fill(f, 2 / 21)
         p = _step(p, t, 2 / 19)
         p = _step(p, t, 2 / 17)
         p = _step(p, t, 2 / 15)
@@ -88,7 +93,31 @@ def _log1p(e: Any) -> Any:
     p = _step(p, t, 2 / 7)
     p = _step(p, t, 2 / 5)
     p = _step(p, t, 2 / 3)
-    return base + fma(p * t, s, s + s)
+    return fma(p * t, s, s + s)
+
+
+@numba.njit(forceinline=True)  # type: ignore[untyped-decorator]
+def _log1p(e: Any) -> Any:
+    """ln(1 + e) for e in [0, 1], with 1 + f = 1 + e or half of it."""
+    zero, one, half = fill(e, 0.0), fill(e, 1.0), fill(e, 0.5)
+    split = fill(e, math.sqrt(2) - 1)
+    f = where_less(split, e, (e - one) * half, e)
+    base = where_less(split, e, fill(e, LN2), zero)
+    return base + _near_one(f)
+
+
+@numba.njit(forceinline=True)  # type: ignore[untyped-decorator]
+def logarithm(x: Any) -> Any:
+    """ln x of every lane, for normal positive numbers; NaN stays."""
+    n = binary_exponent(x)
+    value = _near_one(x * power_of_two(fill(x, 0.0) - n) - fill(x, 1.0))
+    if is_single(x):
+        value = fma(n, fill(x, LN2_LOW_SINGLE), value)
+        value = fma(n, fill(x, LN2_HIGH_SINGLE), value)
+    else:
+        value = fma(n, fill(x, LN2_LOW_DOUBLE), value)
+        value = fma(n, fill(x, LN2_HIGH_DOUBLE), value)
+    return value + (x - x)
 
 
 @numba.njit(forceinline=True)  # type: ignore[untyped-decorator]

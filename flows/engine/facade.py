@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -16,7 +17,9 @@ from flows.batching import default_threads
 from flows.engine.compile_plan import compile_plan
 from flows.engine.cpu_flow import CpuFlow
 from flows.engine.plan import Parametrisation, Plan
+from flows.engine.repeated_flow import RepeatedFlow
 from flows.engine.torch_flow import TorchFlow
+from flows.noise import Identity
 
 __all__ = ["Engine", "EngineStats", "compile_flow"]
 
@@ -39,8 +42,8 @@ class EngineStats(NamedTuple):
 class Engine:
     """A trained flow, ready to sample.
 
-    Inverse and samples of tensors on the processor run compiled on the engine's own threads; all
-    else runs in plain torch where the tensors are. Compiled results are the same bit for bit for
+    Tensors on the processor are computed by compiled code on the engine's own threads, others in
+    plain torch where they are. Compiled results are the same bit for bit for
     any number of threads and any split into calls. Calls from several threads are safe.
 
     Arguments:
@@ -67,9 +70,10 @@ class Engine:
         if self.threads < 1:
             msg = f"an engine needs at least one thread, not {self.threads}"
             raise ValueError(msg)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._compiled: dict[torch.dtype, CpuFlow] = {}
         self._plain: dict[tuple[torch.dtype, torch.device], TorchFlow] = {}
+        self._shared: RepeatedFlow | None = None
         self._pool: ThreadPoolExecutor | None = None
         self._process = -1
         self._rows = self._nonfinite = 0
@@ -84,24 +88,41 @@ class Engine:
         given, bad = self._checked(z, context)
         if z.device.type != "cpu":
             return _spoiled(self._torch(z).inverse(z, given), bad)
-        flow = self._cpu(z.dtype)
-        noise, conditions = (t.detach().contiguous().numpy() for t in (z, given))
+        noise, conditions = _arrays(z, given)
         x = np.empty_like(noise)
-        pieces = [slice(i, i + CHUNK) for i in range(0, len(x), CHUNK)]
-        for done in [self._threads().submit(_fill, flow, x, noise, conditions, p) for p in pieces]:
-            done.result()
+        flow = self._cpu(z.dtype)
+
+        def fill(rows: slice) -> None:
+            x[rows] = flow.inverse(noise[rows], conditions[rows])
+
+        self._in_pieces(fill, len(x))
         return _spoiled(torch.from_numpy(x), bad)
+
+    @property
+    def repeated(self) -> RepeatedFlow:
+        """The way to draw many samples per context; of flows of one feature alone."""
+        with self._lock:
+            if self._shared is None:
+                self._shared = RepeatedFlow(self.plan, self._threads)
+            return self._shared
+
+    def sample_repeated(
+        self, context: Tensor, counts: Tensor, identity: Identity, purpose: str = "flow"
+    ) -> Tensor:
+        """Draw ``counts[i]`` samples of context i: :meth:`RepeatedFlow.sample`."""
+        return self.repeated.sample(context, counts, identity, purpose)
 
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Map data to noise; also ln \\|det ∂z/∂x\\| ``(n,)``."""
         given, bad = self._checked(x, context)
-        z, ladj = self._torch(x).forward(x, given)
+        z, ladj = self._forward(x, given)
         return _spoiled(z, bad), _spoiled(ladj, bad)
 
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
         """ln p(x | context) ``(n,)``."""
         given, bad = self._checked(x, context)
-        return _spoiled(self._torch(x).log_prob(x, given), bad)
+        z, ladj = self._forward(x, given)
+        return _spoiled(ladj + self._torch(x).base_log_prob(z), bad)
 
     def sample(
         self,
@@ -156,6 +177,24 @@ class Engine:
             self._nonfinite += int(bad.sum())
         return given, bad
 
+    def _forward(self, x: Tensor, given: Tensor) -> tuple[Tensor, Tensor]:
+        if x.device.type != "cpu":
+            return self._torch(x).forward(x, given)
+        data, conditions = _arrays(x, given)
+        z, ladj = np.empty_like(data), np.empty(len(data), data.dtype)
+        flow = self._cpu(x.dtype)
+
+        def fill(rows: slice) -> None:
+            z[rows], ladj[rows] = flow.forward(data[rows], conditions[rows])
+
+        self._in_pieces(fill, len(z))
+        return torch.from_numpy(z), torch.from_numpy(ladj)
+
+    def _in_pieces(self, fill: Callable[[slice], None], rows: int) -> None:
+        pieces = [slice(i, i + CHUNK) for i in range(0, rows, CHUNK)]
+        for done in [self._threads().submit(fill, piece) for piece in pieces]:
+            done.result()
+
     def _cpu(self, dtype: torch.dtype) -> CpuFlow:
         with self._lock:
             if dtype not in self._compiled:
@@ -197,10 +236,8 @@ def compile_flow(
     return Engine(compile_plan(flow, parametrisation), threads)
 
 
-def _fill(
-    flow: CpuFlow, x: NDArray[Any], z: NDArray[Any], context: NDArray[Any], rows: slice
-) -> None:
-    x[rows] = flow.inverse(z[rows], context[rows])
+def _arrays(*tensors: Tensor) -> tuple[NDArray[Any], ...]:
+    return tuple(t.detach().contiguous().numpy() for t in tensors)
 
 
 def _spoiled(result: Tensor, bad: Tensor) -> Tensor:

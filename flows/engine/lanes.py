@@ -19,6 +19,7 @@ from numba.extending import intrinsic, models, overload, register_model
 __all__ = [
     "REGISTERS",
     "Lanes",
+    "binary_exponent",
     "fill",
     "fma",
     "is_single",
@@ -50,6 +51,10 @@ REGISTER_BYTES, REGISTERS = _registers()
 def lanes_of(itemsize: int) -> int:
     """Numbers of ``itemsize`` bytes in a register."""
     return REGISTER_BYTES // itemsize
+
+
+_DOUBLE = 64, 52, 0x3FE6A09E667F3BCD
+"""Bits, those of the mantissa, and √½ as an integer."""
 
 
 class Lanes(types.Type):  # type: ignore[misc]
@@ -211,6 +216,22 @@ def power_of_two(_: Any, exponent: Any) -> Any:
         return builder.bitcast(shifted, vector)
 
     return exponent(exponent), emit
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def binary_exponent(_: Any, a: Any) -> Any:
+    """Whole n with a / 2ⁿ from √½ to √2, for lanes that hold normal positive numbers."""
+    bits, mantissa, root = (32, 23, 0x3F3504F3) if a.dtype.bitwidth == 32 else _DOUBLE
+
+    def emit(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        vector = vector_type(a.dtype)
+        whole = ir.VectorType(ir.IntType(bits), vector.count)
+        number = builder.bitcast(values[0], whole)
+        above = builder.sub(number, ir.Constant(whole, [root] * vector.count))
+        shifted = builder.ashr(above, ir.Constant(whole, [mantissa] * vector.count))
+        return builder.sitofp(shifted, vector)
+
+    return a(a), emit
 
 
 def _arithmetic(symbol: Callable[..., Any], method: str) -> None:

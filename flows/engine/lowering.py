@@ -1,247 +1,134 @@
-"""From plans to programs: the inverse of every step in about one masked forward pass.
-
-A hidden unit of degree g sees the first g features. Once those are known its value is final, so
-features and units are computed in turn, every unit once. Degrees are taken in groups: what the
-units of a group receive from all earlier ones is summed in wide blocks first, then each degree
-adds the few units of its own group. Sums run in the same order either way.
-"""
+"""From plans to programs: every step costs about one masked pass of its network, both ways."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from flows.engine.assembler import Assembler, Program, Rows
-from flows.engine.panel import WIDEST
-from flows.engine.plan import Affine, Dense, Feedforward, Linear, Made, Plan, Residual, Spline, Step
+from flows.engine.masked_network import MaskedNetwork
+from flows.engine.plan import Affine, Coupling, Linear, Made, Plan, ResidualNet, Spline, Step
 
-__all__ = ["embedding_program", "inverse_programs"]
+__all__ = ["embedding_program", "forward_programs", "inverse_programs", "parameter_program"]
 
-Array = NDArray[Any]
-Counts = NDArray[np.int64]
-GROUP_UNITS = 2 * WIDEST
-"""Units of a group at least: fewer leave blocks narrow, more shift work to the narrow rest."""
+
+Use = Callable[[int, int, int], None]
+"""Transforms one feature: (row of the value, first row of its parameters, row of the result)."""
 
 
 def inverse_programs(plan: Plan, dtype: Any) -> tuple[Program, ...]:
-    """Write one program per step, in the order of the inverse."""
-    return tuple(_inverse(step, plan, dtype) for step in reversed(plan.steps))
+    """Write one program per step, in the order of the inverse; the state is D rows."""
+    return tuple(_program(step, plan, dtype, forward=False) for step in reversed(plan.steps))
+
+
+def forward_programs(plan: Plan, dtype: Any) -> tuple[Program, ...]:
+    """Write one program per step; behind the state's D rows stands a sum of ln slopes."""
+    return tuple(_program(step, plan, dtype, forward=True) for step in plan.steps)
 
 
 def embedding_program(plan: Plan, dtype: Any) -> Program:
     """Write the network that digests the context."""
     code = Assembler(dtype)
     ones, given = code.allocate(1), code.allocate(plan.context)
+    rows = _embedded(code, plan, given)
+    return code.program((given.start, rows.start, given.start, ones.start))
+
+
+def parameter_program(made: Made, plan: Plan, dtype: Any) -> Program:
+    """Write the network of a flow of one feature, embedding included: context in, outputs out."""
+    code = Assembler(dtype)
+    enter = code.allocate(len(made.final.bias))
+    ones, _ = code.allocate(1), code.allocate(1)
+    given = code.allocate(plan.context)
+    network = MaskedNetwork(code, made, 1, ones.start, _embedded(code, plan, given))
+    leave: list[int] = []
+    network.run(lambda _, parameters: leave.append(parameters))
+    return code.program((enter.start, leave[0], given.start, ones.start))
+
+
+def _embedded(code: Assembler, plan: Plan, given: Rows) -> Rows:
     rows = given
     for layer in plan.embedding:
         made = code.allocate(len(layer.bias))
         code.panel(layer.weight, rows.start, made.start, bias=layer.bias)
         code.silu(made.start, made.size, made.start)
         rows = made
-    return code.program((given.start, rows.start, given.start, ones.start))
+    return rows
 
 
-def _inverse(step: Step, plan: Plan, dtype: Any) -> Program:
+def _program(step: Step, plan: Plan, dtype: Any, *, forward: bool) -> Program:
     code = Assembler(dtype)
-    z, ones = code.allocate(plan.features), code.allocate(1)
-    x, given = code.allocate(plan.features), code.allocate(plan.embedded)
-    places = (z.start, x.start, given.start, ones.start)
+    if isinstance(step, Coupling):
+        return _coupling(code, step, plan, forward=forward)
+    width = plan.features + forward
+    if forward:
+        ones, source, target = code.allocate(1), code.allocate(width), code.allocate(width)
+        slopes: int | None = target.start + plan.features
+        code.copy(source.start + plan.features, target.start + plan.features)
+    else:
+        source, ones, target = code.allocate(width), code.allocate(1), code.allocate(width)
+        slopes = None
+    given = code.allocate(plan.embedded)
     if isinstance(step, Linear):
-        code.panel(step.inverse, z.start, x.start, bias=-step.inverse @ step.bias)
-        return code.program(places)
-    network = _Network(code, step.made, plan.features, ones.start, given)
-    invert = _invert(code, step, z, x)
-    for group in network.groups():
-        network.prepare(group)
-        for feature in group:
-            invert(feature, network.evaluate(feature))
-    return code.program(places)
-
-
-def _invert(code: Assembler, step: Affine | Spline, z: Rows, x: Rows) -> Callable[[int, int], None]:
-    if isinstance(step, Affine):
-        affine = code.constants(step.rule.least, step.rule.most)
-        return lambda d, p: code.affine_inverse(affine, z.start + d, p, x.start + d)
-    bins = step.bins
-    spline = code.constants(step.bound, *step.limits)
-    return lambda d, p: code.spline_inverse(spline, z.start + d, p, x.start + d, bins)
-
-
-class _Product:
-    """One masked product whose inputs become known degree by degree.
-
-    Arguments:
-        dense: Weight ``(out, in)``; no bias if the target holds something to start from.
-        source: First row of the inputs.
-        target: First row of the outputs.
-        early: Inputs that are known before each degree ``(D,)``.
-        known: Inputs that the outputs of each degree read ``(D,)``.
-        ends: Outputs below each degree ``(D + 1,)``.
-        rectify: A relu follows.
-    """
-
-    def __init__(
-        self,
-        code: Assembler,
-        weight: Array,
-        bias: Array | None,
-        rows: tuple[int, int],
-        known: tuple[Counts, Counts, Counts],
-        *,
-        rectify: bool = False,
-    ) -> None:
-        self.code, self.weight, self.bias, self.rectify = code, weight, bias, rectify
-        self.source, self.target = rows
-        self.early, self.known, self.ends = known
-        self.done = 0
-
-    def prepare(self, group: range) -> None:
-        """Sum what is known before the group for all its outputs."""
-        self.done = int(self.early[group[0]]) if len(group) > 1 else 0
-        if self.done:
-            start, stop = int(self.ends[group[0]]), int(self.ends[group[-1] + 1])
-            bias = None if self.bias is None else self.bias[start:stop]
-            weight = self.weight[start:stop, : self.done]
-            self.code.panel(weight, self.source, self.target + start, bias=bias)
-
-    def finish(self, degree: int) -> None:
-        """Sum the rest for the outputs of one degree."""
-        start, stop = int(self.ends[degree]), int(self.ends[degree + 1])
-        resumed = self.done > 0 or self.bias is None
-        self.code.panel(
-            self.weight[start:stop, self.done : int(self.known[degree])],
-            self.source + self.done,
-            self.target + start,
-            bias=None if resumed or self.bias is None else self.bias[start:stop],
-            rectify=self.rectify,
+        matrix, bias = step.matrix, step.bias
+        if not forward:
+            matrix, bias = step.inverse, -step.inverse @ step.bias
+        code.panel(matrix, source.start, target.start, bias=bias)
+    else:
+        network = MaskedNetwork(code, step.made, plan.features, ones.start, given)
+        use = (
+            _affine(code, step, slopes) if isinstance(step, Affine) else _spline(code, step, slopes)
         )
+        network.run(lambda d, p: use(source.start + d, p, target.start + d))
+    return code.program((source.start, target.start, given.start, ones.start))
 
 
-class _Network:
-    """A masked network in steps of one degree.
-
-    Arguments:
-        code: Where the instructions go; those that need the context alone are written at once.
-        made: The network.
-        features: D.
-        inputs: First of the rows of ones and, behind it, of the features.
-        given: Rows of the context.
-    """
-
-    def __init__(
-        self, code: Assembler, made: Made, features: int, inputs: int, given: Rows
-    ) -> None:
-        self.code, self.features = code, features
-        self.outputs = len(made.final.bias) // features
-        self.ends = _ends(made.degrees, features)
-        self.products: list[_Product] = []
-        self.steps: list[Callable[[int], None]] = []
-        stream = self._first(made, inputs, given)
-        ends = self.ends
-        for block in made.blocks:
-            if isinstance(block, Feedforward):
-                after = _ends(block.degrees, features)
-                stream = self._product(block.dense, stream, ends, after, rectify=True)
-                ends = after
-            else:
-                stream = self._residual(block, stream, given)
-        self.parameters = code.allocate(features * self.outputs)
-        each = np.arange(features + 1) * self.outputs
-        rows = stream, self.parameters.start
-        final = made.final
-        self.final = _Product(code, final.weight, final.bias, rows, (ends[:-1], ends[1:], each))
-        if self.outputs < WIDEST:
-            self.products.append(self.final)
-
-    def groups(self) -> list[range]:
-        """Cut the degrees into groups of at least :data:`GROUP_UNITS` units."""
-        groups, start = [], 0
-        for degree in range(1, self.features + 1):
-            enough = self.ends[degree] - self.ends[start] >= GROUP_UNITS
-            if enough or degree == self.features:
-                groups.append(range(start, degree))
-                start = degree
-        return groups
-
-    def prepare(self, group: range) -> None:
-        """Sum all that is known before a group of degrees."""
-        for product in self.products:
-            product.prepare(group)
-
-    def evaluate(self, feature: int) -> int:
-        """Compute the units that the features before see; return the row of the outputs."""
-        for step in self.steps:
-            step(feature)
-        self.final.finish(feature)
-        return self.parameters.start + feature * self.outputs
-
-    def _first(self, made: Made, inputs: int, given: Rows) -> int:
-        hidden = self.code.allocate(len(made.degrees)).start
-        known = np.arange(1, self.features + 1)
-        start: Array | None = np.zeros(len(made.degrees))
-        if made.context is not None:
-            layer = made.context
-            self.code.panel(layer.weight, given.start, hidden, bias=layer.bias, rectify=True)
-            start = None
-        weight = np.concatenate([made.first.bias[:, None], made.first.weight], 1)
-        self._add(
-            _Product(
-                self.code,
-                weight,
-                start,
-                (inputs, hidden),
-                (known, known, self.ends),
-                rectify=made.rectified,
-            )
-        )
-        return hidden
-
-    def _product(
-        self, dense: Dense, source: int, before: Counts, after: Counts, *, rectify: bool
-    ) -> int:
-        target = self.code.allocate(len(dense.bias)).start
-        known = before[:-1], before[1:], after
-        product = _Product(
-            self.code, dense.weight, dense.bias, (source, target), known, rectify=rectify
-        )
-        self._add(product)
-        return target
-
-    def _residual(self, block: Residual, stream: int, given: Rows) -> int:
-        code, units = self.code, self.ends
-        activated = code.allocate(len(block.scale)).start
-        inside = code.allocate(len(block.degrees)).start
-        inner_ends = _ends(block.degrees, self.features)
-        code.panel(block.context, given.start, inside, bias=block.inner.bias)
-
-        def activate(degree: int) -> None:
-            span = slice(int(units[degree]), int(units[degree + 1]))
-            scale, shift = block.scale[span], block.shift[span]
-            if len(scale):
-                code.rectify(stream + span.start, activated + span.start, scale, shift)
-
-        self.steps.append(activate)
-        known = units[:-1], units[1:], inner_ends
-        rows = activated, inside
-        self._add(_Product(code, block.inner.weight, None, rows, known, rectify=True))
-        target = self._product(block.outer, inside, inner_ends, units, rectify=False)
-
-        def join(degree: int) -> None:
-            start, stop = int(units[degree]), int(units[degree + 1])
-            if stop > start:
-                code.add(stream + start, stop - start, target + start)
-
-        self.steps.append(join)
-        return target
-
-    def _add(self, product: _Product) -> None:
-        self.products.append(product)
-        self.steps.append(product.finish)
+def _coupling(code: Assembler, step: Coupling, plan: Plan, *, forward: bool) -> Program:
+    ones, state = code.allocate(1), code.allocate(plan.features + forward)
+    seen, given = code.allocate(len(step.kept)), code.allocate(plan.embedded)
+    for row, feature in zip(range(seen.start, given.start), step.kept):
+        code.copy(state.start + int(feature), row)
+    stream = _residual(code, step.net, seen, given)
+    parameters = code.allocate(3 * step.bins - 1)
+    use = _spline(code, step, state.start + plan.features if forward else None)
+    final = step.net.final
+    for m, feature in enumerate(step.moved):
+        rows = slice(m * parameters.size, (m + 1) * parameters.size)
+        code.panel(final.weight[rows], stream, parameters.start, bias=final.bias[rows])
+        use(state.start + int(feature), parameters.start, state.start + int(feature))
+    return code.program((state.start, state.start, given.start, ones.start))
 
 
-def _ends(degrees: Counts, features: int) -> Counts:
-    """Units below every degree from 0 to D."""
-    return np.searchsorted(degrees, np.arange(features + 1))
+def _residual(code: Assembler, net: ResidualNet, seen: Rows, given: Rows) -> int:
+    """Write a network up to its final layer; ``given`` follows ``seen`` in memory."""
+    width = len(net.first.bias)
+    stream, a, b, gate = (code.allocate(width).start for _ in range(4))
+    code.panel(net.first.weight, seen.start, stream, bias=net.first.bias)
+    for block in net.blocks:
+        code.rectify(stream, a, block.scale, block.shift)
+        code.panel(block.inner.weight, a, b, bias=block.inner.bias, rectify=True)
+        code.panel(block.outer.weight, b, a, bias=block.outer.bias)
+        if block.gate is None:
+            code.add(a, width, stream)
+        else:
+            code.panel(block.gate.weight, given.start, gate, bias=block.gate.bias)
+            code.gate(a, gate, width, stream)
+    return stream
+
+
+def _affine(code: Assembler, step: Affine, slopes: int | None) -> Use:
+    rule = step.rule
+    constants = code.constants(rule.least, rule.most, rule.shift_bound)
+    if slopes is None:
+        return lambda z, p, x: code.affine_inverse(constants, z, p, x)
+    return lambda x, p, z: code.affine_forward(constants, x, p, z, slopes)
+
+
+def _spline(code: Assembler, step: Spline | Coupling, slopes: int | None) -> Use:
+    limits, bins = step.limits, step.bins
+    soft = -math.log(limits.slope) if limits.soft else 0.0
+    constants = code.constants(step.bound, *limits[:4], soft)
+    if slopes is None:
+        return lambda z, p, x: code.spline_inverse(constants, z, p, x, bins)
+    return lambda x, p, z: code.spline_forward(constants, x, p, z, bins, slopes)

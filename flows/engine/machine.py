@@ -19,12 +19,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from flows.engine import elementary, elementwise, lanes, panel
-from flows.engine.elementwise import affine_inverse, silu, spline_inverse
+from flows.engine.elementwise import (
+    affine_forward,
+    affine_inverse,
+    sigmoid,
+    silu,
+    spline_forward,
+    spline_inverse,
+)
 from flows.engine.lanes import fill, fma, larger, load, store
 from flows.engine.panel import VECTORS
 from flows.engine.panel import panel as add_panel
+from flows.warm import compiled_first
 
-__all__ = ["Op", "machine"]
+__all__ = ["Op", "floors", "machine"]
 
 Array = NDArray[Any]
 _lock = threading.Lock()
@@ -45,10 +53,17 @@ class Op(IntEnum):
     """constants at, z, parameters, x, bins"""
     SILU = 5
     """unused, source, number of rows, target"""
+    GATE = 6
+    """gates, source, number of rows, target"""
+    AFFINE_FORWARD = 7
+    """constants at, x, parameters, z, slopes"""
+    SPLINE_FORWARD = 8
+    """constants at, x, parameters, z, bins, slopes"""
 
 
-PANEL, RECTIFY, ADD = int(Op.PANEL), int(Op.RECTIFY), int(Op.ADD)
+PANEL, RECTIFY, ADD, GATE = int(Op.PANEL), int(Op.RECTIFY), int(Op.ADD), int(Op.GATE)
 AFFINE_INVERSE, SPLINE_INVERSE = int(Op.AFFINE_INVERSE), int(Op.SPLINE_INVERSE)
+AFFINE_FORWARD, SPLINE_FORWARD = int(Op.AFFINE_FORWARD), int(Op.SPLINE_FORWARD)
 
 
 @numba.njit  # type: ignore[untyped-decorator]
@@ -87,24 +102,58 @@ def _silu(space: Any, line: Any, lane: int) -> None:
 
 
 @numba.njit  # type: ignore[untyped-decorator]
-def _affine(weights: Any, space: Any, line: Any, lane: int) -> None:
-    least, most = weights[line[1]], weights[line[1] + 1]
-    rows = VECTORS * lane
-    for v in range(VECTORS):
-        o = v * lane
-        raw, shift = load(space, line[3] + o), load(space, line[3] + rows + o)
-        store(space, line[4] + o, affine_inverse(load(space, line[2] + o), raw, shift, least, most))
+def _gate(space: Any, line: Any, lane: int) -> None:
+    for i in range(line[3] * VECTORS):
+        a, b, c = line[1] + i * lane, line[2] + i * lane, line[4] + i * lane
+        store(space, c, fma(load(space, b), sigmoid(load(space, a)), load(space, c)))
 
 
 @numba.njit  # type: ignore[untyped-decorator]
-def _spline(weights: Any, space: Any, line: Any, lane: int) -> None:
-    at = line[1]
-    shape = (weights[at], weights[at + 1], weights[at + 2], weights[at + 3], weights[at + 4])
+def _affine(weights: Any, space: Any, line: Any, lane: int) -> None:
+    least, most, bound = weights[line[1]], weights[line[1] + 1], weights[line[1] + 2]
     rows = VECTORS * lane
+    for v in range(VECTORS):
+        o = v * lane
+        value = load(space, line[2] + o)
+        raw, shift = load(space, line[3] + o), load(space, line[3] + rows + o)
+        if line[0] == AFFINE_INVERSE:
+            store(space, line[4] + o, affine_inverse(value, raw, shift, least, most))
+        else:
+            z, slope = affine_forward(value, raw, shift, least, most, bound)
+            store(space, line[4] + o, z)
+            store(space, line[5] + o, load(space, line[5] + o) + slope)
+
+
+@numba.njit  # type: ignore[untyped-decorator]
+def _shape(weights: Any, at: int) -> tuple[float, ...]:
+    return (
+        weights[at],
+        weights[at + 1],
+        weights[at + 2],
+        weights[at + 3],
+        weights[at + 4],
+        weights[at + 5],
+    )
+
+
+@numba.njit  # type: ignore[untyped-decorator]
+def _spline_inverse(weights: Any, space: Any, line: Any, lane: int) -> None:
+    shape, rows = _shape(weights, line[1]), VECTORS * lane
     for v in range(VECTORS):
         o = v * lane
         z = load(space, line[2] + o)
         store(space, line[4] + o, spline_inverse(z, space, line[3] + o, rows, line[5], shape))
+
+
+@numba.njit  # type: ignore[untyped-decorator]
+def _spline_forward(weights: Any, space: Any, line: Any, lane: int) -> None:
+    shape, rows = _shape(weights, line[1]), VECTORS * lane
+    for v in range(VECTORS):
+        o = v * lane
+        x = load(space, line[2] + o)
+        z, slope = spline_forward(x, space, line[3] + o, rows, line[5], shape)
+        store(space, line[4] + o, z)
+        store(space, line[6] + o, load(space, line[6] + o) + slope)
 
 
 @numba.njit  # type: ignore[untyped-decorator]
@@ -151,10 +200,14 @@ def _run(
                 _rectify(weights, space, line, lane)
             elif op == ADD:
                 _add(space, line, lane)
-            elif op == AFFINE_INVERSE:
+            elif op == GATE:
+                _gate(space, line, lane)
+            elif op in (AFFINE_INVERSE, AFFINE_FORWARD):
                 _affine(weights, space, line, lane)
             elif op == SPLINE_INVERSE:
-                _spline(weights, space, line, lane)
+                _spline_inverse(weights, space, line, lane)
+            elif op == SPLINE_FORWARD:
+                _spline_forward(weights, space, line, lane)
             else:
                 _silu(space, line, lane)
         _copy(space, leave * rows, state, t * wide, wide, lane)
@@ -167,16 +220,19 @@ def _compiled(digest: str) -> Callable[..., None]:
     return compiled
 
 
-def machine() -> Callable[..., None]:
-    """Return the loop, compiled on first use and kept on disk.
+def machine(dtype: Any) -> Callable[..., None]:
+    """Return the loop, compiled for a floating type and kept on disk.
 
     numba keeps one file per processor model and its features, and per version of itself, but looks
     at the source of one function alone. So the digest of all sources stands in the file's name.
     """
+    modules = (elementary, elementwise, lanes, panel)
+    files = [Path(str(m.__file__)) for m in modules] + [Path(__file__)]
     with _lock:
-        modules = (elementary, elementwise, lanes, panel)
-        files = [Path(str(m.__file__)) for m in modules] + [Path(__file__)]
-        return _compiled(_digest(tuple(files)))
+        loop = _compiled(_digest(tuple(files)))
+    code, tiles, flat = np.zeros((0, 8), np.int64), np.zeros((0, 1, 1), dtype), np.zeros(0, dtype)
+    compiled_first(loop, code, flat, tiles, tiles, flat, (0, 0, 0, 0), floors(dtype))
+    return loop
 
 
 @functools.cache

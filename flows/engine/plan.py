@@ -18,13 +18,16 @@ __all__ = [
     "SCALE_RULES",
     "Affine",
     "Base",
+    "Coupling",
     "Dense",
     "Feedforward",
+    "Gated",
     "Linear",
     "Made",
     "Parametrisation",
     "Plan",
     "Residual",
+    "ResidualNet",
     "ScaleRule",
     "Spline",
     "Step",
@@ -69,7 +72,7 @@ class Feedforward:
 
 @dataclass(frozen=True)
 class Residual:
-    """``x + outer(relu(inner(relu(scale · x + shift)) + context(c)))``.
+    """``x + outer(relu(inner(relu(scale · x + shift)) + context(c))) · σ(gate(c))``.
 
     Attributes:
         scale: ``(H,)``.
@@ -78,6 +81,7 @@ class Residual:
         context: ``(H, C)``.
         outer: ``(H, H)``.
         degrees: Of the inner units ``(H,)``, ascending; the sum keeps those of x.
+        gate: ``(H, C)``, or ``None`` for a block without gate.
     """
 
     scale: Array
@@ -86,11 +90,15 @@ class Residual:
     context: Array
     outer: Dense
     degrees: Degrees
+    gate: Dense | None = None
 
 
 @dataclass(frozen=True)
 class Made:
     """A masked network: ``first(x) + relu(context(c))``, blocks, ``final``.
+
+    In libraries that join context and features before the first layer the context passes no relu of
+    its own. Features may share a degree: then those after the first of them find no new units.
 
     Between ``first`` and a :class:`Feedforward` block, or ``final`` where there is no block and
     ``rectified`` says so, stands another relu.
@@ -102,6 +110,7 @@ class Made:
         rectified: The first layer's sum passes a relu.
         blocks: All of one kind.
         final: ``(D · outputs, H)``, feature by feature.
+        context_rectified: The relu of ``context(c)``.
     """
 
     first: Dense
@@ -110,6 +119,7 @@ class Made:
     rectified: bool
     blocks: tuple[Feedforward | Residual, ...]
     final: Dense
+    context_rectified: bool = True
 
     @property
     def last_degrees(self) -> Degrees:
@@ -171,7 +181,61 @@ class Spline:
     limits: Limits
 
 
-Step = Linear | Affine | Spline
+@dataclass(frozen=True)
+class Gated:
+    """``h + outer(relu(inner(relu(scale · h + shift)))) · σ(gate(c))``.
+
+    Attributes:
+        scale: ``(H,)``.
+        shift: ``(H,)``.
+        inner: ``(H, H)``.
+        outer: ``(H, H)``.
+        gate: ``(H, C)``, or ``None`` if the network has no context: then nothing is gated.
+    """
+
+    scale: Array
+    shift: Array
+    inner: Dense
+    outer: Dense
+    gate: Dense | None
+
+
+@dataclass(frozen=True)
+class ResidualNet:
+    """``first(features, context)``, blocks, ``final``; no masks.
+
+    Attributes:
+        first: ``(H, inputs + C)``.
+        final: ``(outputs, H)``.
+    """
+
+    first: Dense
+    blocks: tuple[Gated, ...]
+    final: Dense
+
+
+@dataclass(frozen=True)
+class Coupling:
+    """Rational-quadratic splines of some features, whose parameters follow from the others.
+
+    Attributes:
+        kept: Features that stay and enter the network, ascending.
+        moved: Features that are transformed ``(M,)``, ascending.
+        net: Its outputs are those of :class:`Spline`, for one moved feature after the other.
+        bins: K.
+        bound: Half-width of the box.
+        limits: Least sizes and slopes, largest raw parameters.
+    """
+
+    kept: Degrees
+    moved: Degrees
+    net: ResidualNet
+    bins: int
+    bound: float
+    limits: Limits
+
+
+Step = Linear | Affine | Spline | Coupling
 
 
 @dataclass(frozen=True)

@@ -12,18 +12,30 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from nflows.nn.nets import ResidualNet
 from nflows.transforms.autoregressive import (
     MaskedAffineAutoregressiveTransform,
     MaskedPiecewiseRationalQuadraticAutoregressiveTransform,
 )
 from nflows.transforms.base import CompositeTransform
+from nflows.transforms.coupling import PiecewiseRationalQuadraticCouplingTransform
 from nflows.transforms.lu import LULinear
 from nflows.transforms.made import MADE
 from nflows.transforms.permutations import RandomPermutation
+from nflows.utils.torchutils import create_alternating_binary_mask, create_random_binary_mask
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-__all__ = ["SPREAD", "demanding_rows", "random_transform", "shuffled", "slope_spread"]
+__all__ = [
+    "SPREAD",
+    "demanding_data",
+    "demanding_rows",
+    "random_transform",
+    "reordered",
+    "scale_factor",
+    "shuffled",
+    "slope_spread",
+]
 
 SPREAD = 0.33
 """Standard deviation of ln slope that every step is scaled to."""
@@ -48,13 +60,14 @@ def random_transform(
     share: float = 1.0,
     seed: int = 0,
 ) -> Any:
-    """Build ``steps`` times (permutation, LU, masked autoregressive) in evaluation mode.
+    """Build ``steps`` times (permutation, LU, masked or coupling step) in evaluation mode.
 
-    Every masked step gets a spread of ln slope of :data:`SPREAD` on normal input, every LU the
+    Every such step gets a spread of ln slope of :data:`SPREAD` on normal input, every LU the
     diagonal that brings the σ of its output back to one.
 
     Arguments:
-        kind: ``affine`` or ``spline``.
+        kind: ``affine``, ``spline``, or ``coupling``, whose masks are alternating and random in
+            turn.
         share: Of an affine step's spread that comes from its network, the rest being constant: deep
             flows whose networks do it all have inverses so unstable that no rounding is small.
     Returns: nflows' composite, float32.
@@ -72,17 +85,19 @@ def random_transform(
     layers: list[Any] = []
     with torch.random.fork_rng([]), torch.no_grad():
         torch.manual_seed(seed)
-        for _ in range(steps):
+        for number in range(steps):
             layers += [RandomPermutation(features), _linear(x)]
             for layer in layers[-2:]:
                 x, _ = layer(x)
-            step = (
-                MaskedAffineAutoregressiveTransform(features, **options)
-                if kind == "affine"
-                else MaskedPiecewiseRationalQuadraticAutoregressiveTransform(
-                    features, num_bins=bins, tails="linear", tail_bound=bound, **options
+            if kind == "affine":
+                step = MaskedAffineAutoregressiveTransform(features, **options)
+            elif kind == "spline":
+                splines = {"num_bins": bins, "tails": "linear", "tail_bound": bound}
+                step = MaskedPiecewiseRationalQuadraticAutoregressiveTransform(
+                    features, **splines, **options
                 )
-            )
+            else:
+                step = _coupling(number, features, bins, bound, options)
             _scale(step, x, given, share)
             layers.append(step)
             x, _ = step(x, given)
@@ -91,7 +106,11 @@ def random_transform(
 
 @torch.no_grad()
 def slope_spread(step: Any, x: Tensor, context: Tensor | None) -> float:
-    """Standard deviation of ln slope over rows and features of a masked step."""
+    """Standard deviation of ln slope over rows and features that a step transforms."""
+    if isinstance(step, PiecewiseRationalQuadraticCouplingTransform):
+        moved = x[:, step.transform_features]
+        raw = step.transform_net(x[:, step.identity_features], context)
+        return float(step._piecewise_cdf(moved, raw.view(*moved.shape, -1))[1].std())
     raw = step.autoregressive_net(x, context)
     if isinstance(step, MaskedAffineAutoregressiveTransform):
         scale, _ = step._unconstrained_scale_and_shift(raw)
@@ -115,18 +134,24 @@ def demanding_rows(
     inverse gives just that data. Noise that is drawn so far out may have data beyond 10²⁰, where
     none is right.
     """
+    x, c = demanding_data(n, features, context or 0, seed)
+    given = None if c is None else c.double()
+    with torch.no_grad():
+        z, _ = copy.deepcopy(transform).double()(x.double(), given)
+    return z.float().double(), given
+
+
+def demanding_data(n: int, features: int, context: int, seed: int) -> tuple[Tensor, Tensor | None]:
+    """Data and context that :func:`demanding_rows` starts from; a context of 0 is ``None``."""
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(n, features, generator=generator)
-    c = None if context is None else torch.randn(n, context, generator=generator)
+    c = torch.randn(n, context, generator=generator) if context else None
     x[::10, -1] = 10 * torch.sign(x[::10, -1])
     x[6::10] = x[5::10][: len(x[6::10])]
     if c is not None:
         c[3::10] *= FAR
         c[6::10] = c[5::10][: len(c[6::10])]
-    given = None if c is None else c.double()
-    with torch.no_grad():
-        z, _ = copy.deepcopy(transform).double()(x.double(), given)
-    return z.float().double(), given
+    return x, c
 
 
 def shuffled(transform: Any, seed: int = 2) -> Any:
@@ -136,7 +161,21 @@ def shuffled(transform: Any, seed: int = 2) -> Any:
     for net in other.modules():
         if isinstance(net, MADE):
             _shuffle(net, generator)
+        if isinstance(net, ResidualNet):
+            _shuffle_residual(net, generator)
     return other
+
+
+def _coupling(number: int, features: int, bins: int, bound: float, options: dict[str, Any]) -> Any:
+    make = create_random_binary_mask if number % 2 else create_alternating_binary_mask
+
+    def network(inputs: int, outputs: int) -> ResidualNet:
+        known = {k: v for k, v in options.items() if k != "use_residual_blocks"}
+        return ResidualNet(inputs, outputs, **known)
+
+    return PiecewiseRationalQuadraticCouplingTransform(
+        make(features), network, num_bins=bins, tails="linear", tail_bound=bound
+    )
 
 
 def _linear(x: Tensor) -> Any:
@@ -153,14 +192,15 @@ def _linear(x: Tensor) -> Any:
 
 def _scale(step: Any, x: Tensor, context: Tensor | None, share: float) -> None:
     """Scale a step's last layer until ln slope has the wanted spread; settle its batch norm."""
-    net = step.autoregressive_net
+    coupling = isinstance(step, PiecewiseRationalQuadraticCouplingTransform)
+    net = step.transform_net if coupling else step.autoregressive_net
     for module in net.modules():
         if isinstance(module, nn.BatchNorm1d):
             module.momentum = 1.0
     for block in net.blocks:
         if hasattr(block, "linear_layers"):
             block.linear_layers[-1].reset_parameters()
-    net.train()(x, context)
+    net.train()(x[:, step.identity_features] if coupling else x, context)
     net.eval()
     final = net.final_layer
     weight, bias = final.weight.clone(), final.bias.clone()
@@ -174,7 +214,7 @@ def _scale(step: Any, x: Tensor, context: Tensor | None, share: float) -> None:
         final.bias.copy_(bias * factor + centre)
         return slope_spread(step, x, context)
 
-    _bisect(set_network, share * SPREAD)
+    scale_factor(set_network, share * SPREAD)
     shared = final.bias.clone()
 
     def set_constant(factor: float) -> float:
@@ -182,10 +222,10 @@ def _scale(step: Any, x: Tensor, context: Tensor | None, share: float) -> None:
         return slope_spread(step, x, context)
 
     if share < 1:
-        _bisect(set_constant, SPREAD)
+        scale_factor(set_constant, SPREAD)
 
 
-def _bisect(spread_of: Callable[[float], float], wanted: float) -> None:
+def scale_factor(spread_of: Callable[[float], float], wanted: float = SPREAD) -> None:
     """Apply the factor that gives the wanted spread, between 10⁻³ and 10³."""
     low, high = 1e-3, 1e3
     for _ in range(HALVINGS):
@@ -195,29 +235,47 @@ def _bisect(spread_of: Callable[[float], float], wanted: float) -> None:
 
 def _shuffle(net: Any, generator: torch.Generator) -> None:
     stream = torch.randperm(len(net.initial_layer.degrees), generator=generator)
-    _reorder(net.initial_layer, stream, None)
+    reordered(net.initial_layer, stream, None)
     if hasattr(net, "context_layer"):
-        _reorder(net.context_layer, stream, None)
+        reordered(net.context_layer, stream, None)
     for block in net.blocks:
         inside = torch.randperm(len(stream), generator=generator)
         if hasattr(block, "linear_layers"):
             first, second = block.linear_layers
-            _reorder(first, inside, stream)
-            _reorder(second, stream, inside)
+            reordered(first, inside, stream)
+            reordered(second, stream, inside)
             if hasattr(block, "context_layer"):
-                _reorder(block.context_layer, inside, None)
+                reordered(block.context_layer, inside, None)
             if block.use_batch_norm:
                 _reorder_norm(block.batch_norm_layers[0], stream)
                 _reorder_norm(block.batch_norm_layers[1], inside)
             continue
-        _reorder(block.linear, inside, stream)
+        reordered(block.linear, inside, stream)
         if block.batch_norm is not None:
             _reorder_norm(block.batch_norm, stream)
         stream = inside
-    _reorder(net.final_layer, None, stream)
+    reordered(net.final_layer, None, stream)
 
 
-def _reorder(layer: Any, rows: Tensor | None, columns: Tensor | None) -> None:
+def _shuffle_residual(net: Any, generator: torch.Generator) -> None:
+    width = net.initial_layer.out_features
+    stream = torch.randperm(width, generator=generator)
+    reordered(net.initial_layer, stream, None)
+    for block in net.blocks:
+        inside = torch.randperm(width, generator=generator)
+        first, second = block.linear_layers
+        reordered(first, inside, stream)
+        reordered(second, stream, inside)
+        if hasattr(block, "context_layer"):
+            reordered(block.context_layer, stream, None)
+        if block.use_batch_norm:
+            _reorder_norm(block.batch_norm_layers[0], stream)
+            _reorder_norm(block.batch_norm_layers[1], inside)
+    reordered(net.final_layer, None, stream)
+
+
+def reordered(layer: Any, rows: Tensor | None, columns: Tensor | None) -> None:
+    """Bring outputs and inputs of a layer into another order, its mask too."""
     for name in ("weight", "mask"):
         if hasattr(layer, name):
             matrix = getattr(layer, name).data

@@ -10,7 +10,18 @@ import torch
 from torch import Tensor
 from torch.nn.functional import linear, relu, silu, softplus
 
-from flows.engine.plan import Affine, Dense, Feedforward, Linear, Made, Plan, Residual, Spline
+from flows.engine.plan import (
+    Affine,
+    Coupling,
+    Dense,
+    Feedforward,
+    Linear,
+    Made,
+    Plan,
+    Residual,
+    ResidualNet,
+    Spline,
+)
 from flows.spline import spline_forward, spline_inverse
 
 __all__ = ["TorchFlow"]
@@ -35,7 +46,7 @@ class TorchFlow:
     @torch.inference_mode()
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Map data to noise; also ln \\|det ∂z/∂x\\| ``(n,)``."""
-        given = self._embed(context)
+        given = self.embed(context)
         ladj = x.new_zeros(len(x))
         for step in self.plan.steps:
             if isinstance(step, Linear):
@@ -44,6 +55,9 @@ class TorchFlow:
             elif isinstance(step, Affine):
                 x, slope = self._affine(step, x, self.evaluate(step.made, x, given))
                 ladj = ladj + slope.sum(1)
+            elif isinstance(step, Coupling):
+                x, slope = self._couple(step, x, given, inverse=False)
+                ladj = ladj + slope
             else:
                 raw = _by_feature(self.evaluate(step.made, x, given), x)
                 x, slope = spline_forward(x, raw, step.bins, step.bound, step.limits)
@@ -53,10 +67,12 @@ class TorchFlow:
     @torch.inference_mode()
     def inverse(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         """Map noise to data, every hidden unit computed once."""
-        given = self._embed(context)
+        given = self.embed(context)
         for step in reversed(self.plan.steps):
             if isinstance(step, Linear):
                 z = linear(z - self.tensor(step.bias), self.tensor(step.inverse))
+            elif isinstance(step, Coupling):
+                z, _ = self._couple(step, z, given, inverse=True)
             else:
                 z = self._invert(step, z, given)
         return z
@@ -85,16 +101,15 @@ class TorchFlow:
         """Apply a layer to ``(n, in)``."""
         return linear(x, self.tensor(dense.weight), self.tensor(dense.bias))
 
-    def _embed(self, context: Tensor | None) -> Tensor | None:
+    def embed(self, context: Tensor | None) -> Tensor | None:
+        """Digest the context."""
         for layer in self.plan.embedding:
             context = silu(self.dense(needed(context), layer))
         return context
 
     def evaluate(self, made: Made, x: Tensor, given: Tensor | None) -> Tensor:
         """Outputs ``(n, D · outputs)`` of a network at features and digested context."""
-        h = self.dense(x, made.first)
-        if made.context is not None:
-            h = h + relu(self.dense(needed(given), made.context))
+        h = self.dense(x, made.first) + self.digested(made, given)
         h = relu(h) if made.rectified else h
         for block in made.blocks:
             if isinstance(block, Feedforward):
@@ -104,8 +119,47 @@ class TorchFlow:
             u = self.dense(a, block.inner)
             if block.context.shape[1]:
                 u = u + linear(needed(given), self.tensor(block.context))
-            h = h + self.dense(relu(u), block.outer)
+            added = self.dense(relu(u), block.outer)
+            h = h + (added if block.gate is None else added * self.gate(block.gate, given))
         return self.dense(h, made.final)
+
+    def digested(self, made: Made, given: Tensor | None) -> Tensor | float:
+        """What the first layer receives of the context: ``(n, H)``, or 0 if there is none."""
+        if made.context is None:
+            return 0.0
+        h = self.dense(needed(given), made.context)
+        return relu(h) if made.context_rectified else h
+
+    def gate(self, dense: Dense, given: Tensor | None) -> Tensor:
+        """Factors of a gated block ``(n, H)``."""
+        return torch.sigmoid(self.dense(needed(given), dense))
+
+    def _network(self, net: ResidualNet, x: Tensor, given: Tensor | None) -> Tensor:
+        h = self.dense(x, net.first)
+        for block in net.blocks:
+            a = relu(h * self.tensor(block.scale) + self.tensor(block.shift))
+            a = self.dense(relu(self.dense(a, block.inner)), block.outer)
+            h = h + (a if block.gate is None else a * self.gate(block.gate, given))
+        return self.dense(h, net.final)
+
+    def _couple(
+        self, step: Coupling, x: Tensor, given: Tensor | None, *, inverse: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Transform the moved features; also the sum of their log-slopes, of forward alone."""
+        kept, moved = (torch.from_numpy(i).to(x.device) for i in (step.kept, step.moved))
+        seen = x[:, kept]
+        if step.net.first.weight.shape[1] > len(kept):
+            seen = torch.cat([seen, needed(given)], 1)
+        outputs = len(step.net.final.bias) // len(step.moved)
+        raw = self._network(step.net, seen, given).view(len(x), len(step.moved), outputs)
+        shape = step.bins, step.bound, step.limits
+        if inverse:
+            y, slope = spline_inverse(x[:, moved], raw, *shape), x.new_zeros(len(x), 0)
+        else:
+            y, slope = spline_forward(x[:, moved], raw, *shape)
+        result = x.clone()
+        result[:, moved] = y
+        return result, slope.sum(1)
 
     def _invert(self, step: Affine | Spline, z: Tensor, given: Tensor | None) -> Tensor:
         x = torch.empty_like(z)
@@ -133,11 +187,11 @@ class _Incremental:
         self.flow, self.made, self.x = flow, made, x
         bias = flow.tensor(made.first.bias)
         first = bias.expand(len(x), -1).clone()
-        if made.context is not None:
-            first += relu(flow.dense(needed(given), made.context))
+        first += flow.digested(made, given)
         self.streams = [first]
         self.activated: list[Tensor] = []
         self.inner: list[Tensor] = []
+        self.gates: list[Tensor | None] = []
         for block in made.blocks:
             width = len(block.degrees)
             if isinstance(block, Residual):
@@ -145,6 +199,7 @@ class _Incremental:
                 if block.context.shape[1]:
                     start += linear(needed(given), flow.tensor(block.context))
                 self.inner.append(start)
+                self.gates.append(None if block.gate is None else flow.gate(block.gate, given))
                 self.activated.append(torch.empty_like(first))
                 width = first.shape[1]
             self.streams.append(x.new_empty(len(x), width))
@@ -169,7 +224,8 @@ class _Incremental:
             inside = _units(block.degrees, feature)
             weight = flow.tensor(block.inner.weight)[inside, : now.stop]
             u[:, inside] = relu(u[:, inside] + linear(a[:, : now.stop], weight))
-            after[:, now] = before[:, now] + self._part(u, block.outer, now, inside.stop)
+            added, gate = self._part(u, block.outer, now, inside.stop), self.gates[b]
+            after[:, now] = before[:, now] + (added if gate is None else added * gate[:, now])
         return self._part(self.streams[-1], made.final, rows, now.stop)
 
     def _part(self, x: Tensor, dense: Dense, rows: slice, columns: int) -> Tensor:

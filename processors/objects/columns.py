@@ -176,5 +176,9 @@ def round_mantissa(array: np.ndarray, bits: int | None) -> np.ndarray:
     words = values.view(np.uint32)
     half = np.uint32(1 << (shift - 1))
     mask = np.uint32((0xFFFFFFFF >> shift) << shift)
-    rounded = ((words + half) & mask).view(np.float32)
-    return np.where(np.isfinite(values) & np.isfinite(rounded), rounded, values)
+    words = words + half
+    words &= mask
+    rounded = words.view(np.float32)
+    sound = np.isfinite(values)
+    sound &= np.isfinite(rounded)
+    return rounded if sound.all() else np.where(sound, rounded, values)

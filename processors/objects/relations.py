@@ -40,11 +40,19 @@ class Relation(Protocol):
         """How many of the ``(n,)`` values a floor moves when :meth:`value` is computed."""
         ...
 
+    def cut(self, value: np.ndarray, reco: Columns, gen: Columns) -> int:
+        """How many of the ``(n,)`` values are moved when :meth:`target` is computed."""
+        ...
+
 
 class _NoFloor:
     """Part of a relation that holds for every number."""
 
     def floored(self, target: np.ndarray, reco: Columns, gen: Columns) -> int:
+        """None."""
+        return 0
+
+    def cut(self, value: np.ndarray, reco: Columns, gen: Columns) -> int:
         """None."""
         return 0
 
@@ -83,6 +91,10 @@ class Ratio:
     def floored(self, target: np.ndarray, reco: Columns, gen: Columns) -> int:
         """Generator quantities below the floor."""
         return int(np.count_nonzero(gen[self.of] < np.float32(self.floor)))
+
+    def cut(self, value: np.ndarray, reco: Columns, gen: Columns) -> int:
+        """Generator quantities below the floor."""
+        return self.floored(value, reco, gen)
 
 
 @dataclass(frozen=True)
@@ -124,6 +136,10 @@ class Excess:
     def floored(self, target: np.ndarray, reco: Columns, gen: Columns) -> int:
         """Negative targets."""
         return int(np.count_nonzero(target < 0))
+
+    def cut(self, value: np.ndarray, reco: Columns, gen: Columns) -> int:
+        """Values below the other column."""
+        return int(np.count_nonzero(value < reco[self.over]))
 
 
 @dataclass(frozen=True)
@@ -180,6 +196,12 @@ class Share:
     def floored(self, target: np.ndarray, reco: Columns, gen: Columns) -> int:
         """Objects whose earlier fractions leave less than nothing."""
         return int(np.count_nonzero(self._taken(reco) > 1))
+
+    def cut(self, value: np.ndarray, reco: Columns, gen: Columns) -> int:
+        """Values that are negative, more than the rest, or something of next to no rest."""
+        rest = self._rest(reco)
+        none = (rest <= np.float32(self.floor)) & (value > 0)
+        return int(np.count_nonzero((value < 0) | (value > rest) | none))
 
 
 @dataclass(frozen=True)

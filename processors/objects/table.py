@@ -109,11 +109,13 @@ class TargetRows(NamedTuple):
         targets: ``(m, T)`` float32.
         categories: ``(m, K)`` int64 values.
         unknown: Category values outside the table's lists, moved to the nearest listed one.
+        clipped: Sampled values outside what their relation can say, moved to its edge.
     """
 
     targets: np.ndarray
     categories: np.ndarray
     unknown: int
+    clipped: int
 
 
 class Decoded(NamedTuple):
@@ -198,7 +200,9 @@ class ObjectTable:
         stored = {branch.name: branch for branch in self.branches}
         rows = len(uniforms)
         targets = np.empty((rows, len(self.sampled)), dtype=np.float32)
+        clipped = 0
         for i, column in enumerate(self.sampled):
+            clipped += column.relation.cut(reco[column.name], reco, gen)
             moved = _displacement(reco[column.name], uniforms[:, i], stored[column.name])
             targets[:, i] = column.target(reco, gen, moved)
         categories = np.empty((rows, len(self.categorical)), dtype=np.int64)
@@ -207,7 +211,7 @@ class ObjectTable:
             raw = category.relation.target(reco[category.name].astype(np.int64), reco, gen)
             categories[:, i], moved = _nearest(raw, category.values)
             unknown += moved
-        return TargetRows(targets, categories, unknown)
+        return TargetRows(targets, categories, unknown, clipped)
 
     def decode(self, targets: np.ndarray, categories: np.ndarray, gen: Columns) -> Decoded:
         """Columns as stored, from modelled numbers: the inverse of ``encode``, then the derived.

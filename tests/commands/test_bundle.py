@@ -76,9 +76,6 @@ def test_verify_finds_one_changed_byte(flashbrew, trained, tmp_path):
         assert "Traceback" not in err
 
 
-def test_a_wrong_pin_a_missing_bundle_an_import(flashbrew, bundle, tmp_path):
+def test_a_wrong_pin_and_a_missing_bundle(flashbrew, bundle, tmp_path):
     assert flashbrew("bundle", "verify", bundle[0], "--digest", "0" * 64)[0] == 2
     assert flashbrew("bundle", "inspect", tmp_path / "absent")[0] == 2
-    status, _, err = flashbrew("bundle", "import", bundle[0])
-    assert status == 2
-    assert "not supported yet" in err

@@ -106,8 +106,9 @@ def test_nothing_is_left_of_an_earlier_run(flashbrew, processors, sample, output
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--executor", "htcondor"], "--executor htcondor is not supported yet"),
-        (["--executor", "casa"], "--executor casa is not supported yet"),
+        (["--executor", "htcondor"], "--executor htcondor needs --workers N"),
+        (["--site", "lxplus"], "--site needs --executor htcondor"),
+        (["--insecure"], "--insecure needs --executor htcondor"),
         (["--retries", "-1"], "--retries must be at least 0"),
         (["--retry-delay", "nan"], "--retry-delay must be a number of seconds"),
         (["--merge", "all"], "invalid choice: 'all'"),

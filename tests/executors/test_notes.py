@@ -19,6 +19,7 @@ def section(counters=None, failed=0, unknown=0):
     ("counter", "words"),
     [
         ("events.weight_missing", "1,200 events have no generator weight and count with weight 1"),
+        ("events.run_missing", "1,200 events have no run number; 0 was taken"),
         ("events.lumi_missing", "1,200 events have no luminosity block; 0 was taken"),
         ("events.repeated", "1,200 events occur more than once"),
         ("events.digested_identity", "1,200 events have no number"),

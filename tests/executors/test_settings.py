@@ -48,11 +48,13 @@ def test_the_user_decides_by_environment(monkeypatch):
     ("options", "message"),
     [
         ({"kind": "spark"}, "choose from iterative, futures, dask"),
-        ({"kind": "htcondor"}, "htcondor is not supported yet"),
-        ({"kind": "casa"}, "casa is not supported yet"),
+        ({"kind": "htcondor"}, "needs --workers N"),
+        ({"readers": 2}, "needs --executor dask"),
+        ({"readers": 0}, "--readers must be at least 1"),
+        ({"insecure": True}, "--insecure needs --executor htcondor"),
         ({"workers": 0}, "--workers must be at least 1"),
         ({"threads": 0}, "threads per worker"),
-        ({"scheduler": "tcp://h:1"}, "needs --executor dask"),
+        ({"scheduler": "tcp://h:1"}, "needs --executor dask or casa"),
         ({"kind": "dask", "scheduler": "http://h:1"}, "tcp://HOST:PORT"),
     ],
 )

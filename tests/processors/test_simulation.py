@@ -10,7 +10,7 @@ from processors.conditions import Source
 from processors.counters import Counters
 from processors.identity import EventIds
 from processors.objects.registry import TABLES
-from processors.simulation import simulate
+from processors.simulation import _falling, simulate
 
 TABLE = TABLES["jet"]
 PT = [c.name for c in TABLE.sampled].index("pt")
@@ -116,3 +116,11 @@ def test_no_objects_are_no_problem(folds: int) -> None:
     result, counters = run(Scripted([], []), source([0, 0]), folds)
     assert result.objects.counts.tolist() == [0] * (2 * folds)
     assert counters["objects.Jet.in"] == 0
+
+
+def test_order_is_that_of_two_keys() -> None:
+    rng = np.random.default_rng(3)
+    event = np.sort(rng.integers(0, 300, 2000))
+    pt = np.round(rng.exponential(30.0, 2000) + 15.0).astype(np.float32)
+    pt[0] = np.finfo(np.float32).max
+    assert np.array_equal(_falling(pt, event), np.lexsort((-pt, event)))

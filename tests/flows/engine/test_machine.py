@@ -11,7 +11,7 @@ from flows.engine.assembler import Assembler
 from flows.engine.cpu_flow import aligned
 from flows.engine.machine import floors, machine
 from flows.engine.panel import WIDEST, tile_rows
-from flows.spline import OWN_LIMITS, spline_inverse
+from flows.spline import OWN_LIMITS, Limits, spline_forward, spline_inverse
 
 TYPES = [np.float32, np.float64]
 ULPS = 4
@@ -29,7 +29,8 @@ def execute(code: Assembler, rows: np.ndarray, leave: int, count: int) -> np.nda
     space = aligned((program.rows * tile + width * tile,), code.dtype)
     space[:] = np.nan
     none = aligned((1, 0, tile), code.dtype)
-    machine()(program.code, program.weights, state, none, space, program.places, floors(code.dtype))
+    loop = machine(code.dtype)
+    loop(program.code, program.weights, state, none, space, program.places, floors(code.dtype))
     return state[0, :count].copy()
 
 
@@ -75,7 +76,7 @@ def test_scales_are_those_of_torch(dtype):
     code = Assembler(dtype)
     code.allocate(1)
     given, made = code.allocate(3), code.allocate(1)
-    constants = code.constants(1e-3, np.inf)
+    constants = code.constants(1e-3, np.inf, np.inf)
     code.affine_inverse(constants, given.start, given.start + 1, made.start)
     x = np.zeros_like(tile_of(dtype, 3))
     x[0] = 1
@@ -106,7 +107,7 @@ def test_splines_are_those_of_plain_torch(dtype, bins, spread):
     code = Assembler(dtype)
     code.allocate(1)
     given, made = code.allocate(3 * bins), code.allocate(1)
-    constants = code.constants(4.0, *OWN_LIMITS)
+    constants = code.constants(4.0, *OWN_LIMITS[:4], 0.0)
     code.spline_inverse(constants, given.start, given.start + 1, made.start, bins)
     x = tile_of(dtype, 3 * bins, spread)
     x[0] = np.linspace(-4.5, 4.5, x.shape[1])
@@ -119,3 +120,65 @@ def test_splines_are_those_of_plain_torch(dtype, bins, spread):
     assert np.array_equal(found[outside], x[0][outside])
     steepest = 1e3 if spread < 60 else 1e6
     assert np.abs(found - expected).max() <= steepest * np.finfo(dtype).eps * 8
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("bins", [1, 2, 7, 128])
+@pytest.mark.parametrize("limits", [OWN_LIMITS, Limits(0.0, 0.0, 1e-3, np.inf, soft=True)])
+def test_forward_splines_are_those_of_plain_torch(dtype, bins, limits):
+    code = Assembler(dtype)
+    code.allocate(1)
+    given, made = code.allocate(3 * bins), code.allocate(2)
+    constants = code.constants(4.0, *limits[:4], -np.log(limits.slope) if limits.soft else 0.0)
+    code.copy(given.start, made.start + 1)
+    parameters = given.start + 1
+    code.spline_forward(constants, given.start, parameters, made.start, bins, made.start + 1)
+    x = tile_of(dtype, 3 * bins)
+    x[0] = np.linspace(-4.5, 4.5, x.shape[1])
+    x[0, 3:6] = -4, 4, np.nan
+    raw = torch.from_numpy(x[1:].T.astype(float))
+    y, slope = spline_forward(torch.from_numpy(x[0].astype(float)), raw, bins, 4.0, limits)
+    found, total = execute(code, x, made.start, 2)
+    assert np.isnan(found[5])
+    assert np.isnan(total[5])
+    fine = np.delete(np.arange(x.shape[1]), 5)
+    outside = fine[np.abs(x[0, fine]) > 4]
+    assert np.array_equal(found[outside], x[0][outside])
+    assert np.array_equal(total[outside], x[0][outside])
+    narrow = 1e3 * np.finfo(dtype).eps
+    """Places in bins of a thousandth of the box are known no better."""
+    assert np.abs(found - y.numpy())[fine].max() <= 8 * narrow
+    assert np.abs(total - x[0] - slope.numpy())[fine].max() <= 8 * narrow
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+def test_forward_scales_come_with_their_logarithm(dtype):
+    code = Assembler(dtype)
+    code.allocate(1)
+    given, made = code.allocate(3), code.allocate(2)
+    constants = code.constants(0.0, np.inf, 1.5)
+    code.copy(given.start, made.start + 1)
+    rows = given.start, given.start + 1, made.start, made.start + 1
+    code.affine_forward(constants, *rows)
+    x = tile_of(dtype, 3)
+    x[1] = np.linspace(-80, 700, x.shape[1])
+    x[2, :2] = 5, -5
+    scale = softplus(torch.from_numpy(x[1].astype(float))).numpy()
+    found, total = execute(code, x, made.start, 2).astype(float)
+    tolerance = 2 * ULPS * np.finfo(dtype).eps
+    expected = x[0] * scale + np.clip(x[2].astype(float), -1.5, 1.5)
+    assert np.allclose(found, expected, rtol=tolerance, atol=10 * tolerance)
+    assert np.allclose(total, x[0] + np.log(scale), rtol=tolerance, atol=10 * tolerance)
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+def test_gates_are_sigmoids(dtype):
+    code = Assembler(dtype)
+    code.allocate(1)
+    given = code.allocate(4)
+    code.gate(given.start, given.start + 1, 1, given.start + 2)
+    x = tile_of(dtype, 4, 30.0)
+    found = execute(code, x, given.start + 2, 1)[0]
+    expected = x[2].astype(float) + x[0] * torch.from_numpy(x[1].astype(float)).sigmoid().numpy()
+    tolerance = 2 * ULPS * np.finfo(dtype).eps
+    assert np.allclose(found, expected, rtol=tolerance, atol=100 * tolerance)

@@ -9,6 +9,7 @@ from flows.card import Card
 from processors.errors import ConfigurationError
 from processors.objects.binning import BINNINGS
 from processors.objects.registry import TABLES, check_layout
+from processors.objects.relations import Absolute, Difference, Excess, Ratio, Share
 from processors.objects.table import Categorical, Derived, ObjectTable, Sampled
 
 COUNTS = {"muon": (49, 38), "jet": (39, 26)}
@@ -159,3 +160,21 @@ def test_a_generator_quantity_below_the_floor_of_a_ratio_is_counted() -> None:
     targets = np.full((10, len(table.sampled)), 0.1, np.float32)
     categories = np.zeros((10, len(table.categorical)), np.int64)
     assert table.decode(targets, categories, gen).clipped == 4
+
+
+@pytest.mark.parametrize(
+    "relation", [Ratio("pt", 1.0), Excess("chg"), Share(("chg",)), Difference("pt"), Absolute()]
+)
+def test_what_a_relation_cuts_is_what_does_not_return(relation):
+    draw = np.random.default_rng(3)
+    value, chg, pt = draw.uniform([[-0.2], [0.0], [0.5]], [[1.5], [1.2], [3.0]], (3, 500))
+    value, chg = value.astype(np.float32), chg.astype(np.float32)
+    gen, reco = {"pt": pt.astype(np.float32)}, {"chg": chg}
+    target = relation.target(value, reco, gen)
+    # a ratio to a floored quantity returns too, but is no longer the ratio
+    moved = (
+        gen["pt"] < 1.0
+        if isinstance(relation, Ratio)
+        else np.abs(relation.value(target, reco, gen) - value) > 1e-6
+    )
+    assert relation.cut(value, reco, gen) == np.count_nonzero(moved)

@@ -1,0 +1,61 @@
+"""What benchmarks of the engine beside a library share: rows, clocks, the best batch."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+__all__ = ["PEER_BATCHES", "REPEATS", "Clock", "Row", "best_batch", "device", "seconds"]
+
+PEER_BATCHES = (1_000, 2_000, 5_000, 10_000)
+REPEATS = 7
+Clock = Callable[[], float]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table.
+
+    Attributes:
+        peer_rate: Samples per second of the peer, median of the runs.
+        rate: Of the engine.
+        max_abs_diff: Largest difference of both over the peer's batch.
+        device: Processor and threads.
+        outside_matmul: Share of the engine's time that the bare matrix products of the same shapes
+            do not take; of couplings alone.
+    """
+
+    name: str
+    peer: str
+    peer_rate: float
+    rate: float
+    ratio: float
+    max_abs_diff: float
+    device: str
+    outside_matmul: float | None = None
+
+
+def best_batch(function: Callable[[int], Any], clock: Clock = time.perf_counter) -> int:
+    """Batch at which a function of the number of rows is fastest per row."""
+    return max(PEER_BATCHES, key=lambda n: n / seconds(lambda: function(n), clock))
+
+
+def seconds(function: Callable[[], Any], clock: Clock = time.perf_counter) -> float:
+    """What one call takes."""
+    start = clock()
+    function()
+    return clock() - start
+
+
+def device(threads: int) -> str:
+    """Processor and threads."""
+    name = platform.processor() or platform.machine()
+    lines = Path("/proc/cpuinfo")
+    if lines.exists():
+        models = [s for s in lines.read_text().splitlines() if s.startswith("model name")]
+        name = models[0].partition(":")[2].strip() if models else name
+    return f"{name}, {threads} threads"

@@ -1,0 +1,113 @@
+"""Photon times per second from a flow of one feature, beside normflows, noise included.
+
+The flow has the shape of RowanKell/work_eic's: one step of 10 blocks of 128 units, three
+conditions. The peer sees one row of context per photon, as its users call it; the engine one row
+per hit. Both run in one process, at the same weights, with the same threads, warm, denormals
+flushed, in turns.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import Any
+
+import normflows
+import numpy as np
+import torch
+
+from benchmarks.rows import REPEATS, Clock, Row, best_batch, device, seconds
+from flows.engine import Engine
+from flows.engine.compile_normflows import compile_normflows
+from flows.noise import Identity
+
+__all__ = ["NAME", "measure", "model"]
+
+NAME = "timing-1d"
+BLOCKS, HIDDEN, CONDITIONS = 10, 128, 3
+PER_CONTEXT = (100, 1, 10, 300)
+"""Photons per hit; the first is the figure, the others show what sharing is worth."""
+PHOTONS = 1_000_000
+MOST_CONTEXTS = 20_000
+CHECKED = 2_000
+
+
+def measure(
+    threads: int, clock: Clock = time.perf_counter, per_context: tuple[int, ...] = PER_CONTEXT
+) -> list[Row]:
+    """Compare at several numbers of photons per hit; one row each, the figure's first.
+
+    Arguments:
+        threads: Of both.
+        clock: Seconds that count.
+        per_context: Photons per hit.
+    """
+    torch.set_num_threads(threads)
+    torch.set_flush_denormal(True)
+    peer_model = model()
+    engine = Engine(compile_normflows(peer_model.state_dict()), threads)
+
+    def peer(n: int) -> None:
+        with torch.inference_mode():
+            peer_model.sample(n, context=_contexts(n))
+
+    best = best_batch(peer, clock)
+    difference = _difference(peer_model, engine)
+    rows = []
+    for per in per_context:
+        contexts = min(MOST_CONTEXTS, -(-PHOTONS // per))
+        draw = _drawing(engine, contexts, per)
+        draw()
+        turns = [(seconds(lambda: peer(best), clock), seconds(draw, clock)) for _ in range(REPEATS)]
+        peer_rate = best / statistics.median(t for t, _ in turns)
+        rate = contexts * per / statistics.median(t for _, t in turns)
+        rows.append(
+            Row(
+                name=NAME if per == per_context[0] else f"{NAME}, {per} per context",
+                peer=f"normflows {version('normflows')}",
+                peer_rate=peer_rate,
+                rate=rate,
+                ratio=rate / peer_rate,
+                max_abs_diff=difference,
+                device=device(threads),
+            )
+        )
+    return rows
+
+
+def model() -> Any:
+    """Build the peer with random weights that bend their input."""
+    with torch.random.fork_rng([]), torch.no_grad():
+        torch.manual_seed(0)
+        spline = normflows.flows.AutoregressiveRationalQuadraticSpline(
+            1, BLOCKS, HIDDEN, num_context_channels=CONDITIONS, init_identity=False
+        )
+        for block in spline.mprqat.autoregressive_net.blocks:
+            block.linear_layers[-1].reset_parameters()
+        flows = [spline, normflows.flows.LULinearPermute(1)]
+        base = normflows.distributions.DiagGaussian(1, trainable=False)
+        return normflows.ConditionalNormalizingFlow(base, flows).eval()
+
+
+def _contexts(n: int) -> torch.Tensor:
+    return torch.randn(n, CONDITIONS, generator=torch.Generator().manual_seed(1))
+
+
+def _drawing(engine: Engine, contexts: int, per: int) -> Callable[[], Any]:
+    row, zero = np.arange(contexts), np.zeros(contexts, dtype=np.int64)
+    identity = Identity(1, "bar", "Photon", zero, zero, row, zero, zero)
+    given, counts = _contexts(contexts), torch.full((contexts,), per)
+    return lambda: engine.sample_repeated(given, counts, identity)
+
+
+def _difference(peer_model: Any, engine: Engine) -> float:
+    """Largest difference of both at equal noise."""
+    given = _contexts(CHECKED)
+    noise = torch.randn(CHECKED, 1, generator=torch.Generator().manual_seed(2))
+    with torch.inference_mode():
+        expected = peer_model(noise, given)[:, 0]
+    once = torch.ones(CHECKED, dtype=torch.int64)
+    found = engine.repeated.inverse(noise[:, 0].contiguous(), given, once)
+    return float((found - expected).abs().max())

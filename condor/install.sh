@@ -1,0 +1,8 @@
+#!/bin/sh
+# Installs flashbrew and everything that constraints.txt pins; both container recipes run it, so
+# that image and image cannot differ. The clone lies in the directory given.
+set -eu
+cd "$1"
+python3 -m pip install --no-cache-dir --quiet uv==0.13.9
+uv pip install --system --no-cache -c constraints.txt .
+python3 -c 'import coffea, dask_jobqueue, torch, run_processor'

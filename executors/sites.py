@@ -1,0 +1,265 @@
+"""Settings of a batch site: presets, a user's YAML file, what may reach a submit file."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+
+from executors.errors import ConfigurationError
+
+__all__ = ["PRESETS", "SiteSettings", "load_site", "shell_word"]
+
+_FOLDER = Path(__file__).with_name("presets")
+PRESETS = tuple(sorted(path.stem for path in _FOLDER.glob("*.yaml")))
+"""Names of the presets that are shipped."""
+
+_LOOPBACK = ("127.0.0.1", "localhost")
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_DURATION = re.compile(r"(\d+)\s*([smhd]?)")
+_SIZE = re.compile(r"\d+(\.\d+)?\s*[kMGT]i?B")
+_PORTS = re.compile(r"\d{1,5}(:\d{1,5})?")
+_WORD = re.compile(r"[A-Za-z0-9_@%+=:,./~-]+")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_DIRECTIVE = re.compile(r"(\+|MY\.)?[A-Za-z_][A-Za-z0-9_]*")
+
+
+def _plain(text: str) -> str:
+    """Refuse what could end a value early in a submit file or a shell."""
+    found = next((character for character in text if character in "\"'\n\r\0"), None)
+    if found is not None:
+        names = {"\n": "a line break", "\r": "a line break", "\0": "a null character"}
+        msg = f"must not contain {names.get(found, 'quotes')}, found {text!r}"
+        raise ValueError(msg)
+    return text
+
+
+def shell_word(text: str) -> str:
+    """Check that a shell takes ``text`` as one word and as nothing else.
+
+    Raises: ValueError showing it.
+
+    Example:
+        >>> shell_word("/opt/env/bin/python")
+        '/opt/env/bin/python'
+    """
+    if not _WORD.fullmatch(_plain(text)):
+        msg = f"must be letters, digits and _@%+=:,./~- alone, found {text!r}"
+        raise ValueError(msg)
+    return text
+
+
+def _matching(pattern: re.Pattern[str], example: str) -> AfterValidator:
+    def check(text: str) -> str:
+        if not pattern.fullmatch(text):
+            msg = f"must look like {example}, found {text!r}"
+            raise ValueError(msg)
+        return text
+
+    return AfterValidator(check)
+
+
+def _value(value: Any) -> Any:
+    """What a line of a submit file may hold."""
+    if not isinstance(value, bool | int | float | str):
+        msg = f"must be a number, true, false or text, found {value!r}"
+        raise ValueError(msg)
+    return _plain(value) if isinstance(value, str) else value
+
+
+def _duration(value: Any) -> Any:
+    """Seconds, or a number with one of s, m, h, d."""
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        return value
+    found = _DURATION.fullmatch(str(value).strip())
+    if not found:
+        msg = f"must look like 8h, 30m or 3600 (seconds), found {value!r}"
+        raise ValueError(msg)
+    return timedelta(seconds=int(found[1]) * _UNITS[found[2] or "s"])
+
+
+def _expanded(text: str) -> str:
+    """Absolute path, with ~ and $NAME replaced."""
+    return os.path.abspath(os.path.expanduser(os.path.expandvars(text)))
+
+
+Text = Annotated[str, AfterValidator(_plain)]
+Word = Annotated[str, AfterValidator(shell_word)]
+Place = Annotated[str, AfterValidator(_expanded), AfterValidator(shell_word)]
+Interpreter = Annotated[
+    str,
+    AfterValidator(lambda text: _expanded(text) if "/" in text else text),
+    AfterValidator(shell_word),
+]
+Size = Annotated[str, _matching(_SIZE, "'2 GB'")]
+Ports = Annotated[str, BeforeValidator(str), _matching(_PORTS, "8786 or 10000:10100")]
+Duration = Annotated[timedelta, BeforeValidator(_duration)]
+Value = Annotated[Any, AfterValidator(_value)]
+Name = Annotated[str, _matching(_NAME, "NAME")]
+Directive = Annotated[str, _matching(_DIRECTIVE, "request_gpus or MY.Attribute")]
+
+
+class SiteSettings(BaseModel):
+    """Everything that differs from one HTCondor pool to the next.
+
+    One job is one Dask worker. A GPU job holds one GPU, read for by several threads.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+    preset: str = Field("generic", description="settings to start from")
+    image: Text | None = Field(None, description="container image of the workers")
+    image_style: Literal["container", "singularity"] = Field(
+        "container",
+        description="container_image of the container universe, or MY.SingularityImage",
+    )
+    python: Interpreter | None = Field(
+        None, description="interpreter on the worker; default: the one that runs this"
+    )
+    cores: int = Field(1, ge=1, description="cores of a job, its compute threads")
+    memory: Size = Field("3 GB", description="memory of a job")
+    disk: Size = Field("4 GB", description="disk of a job")
+    request_gpus: int = Field(0, ge=0, le=1, description="GPUs of a job: one worker has one")
+    readers: int = Field(4, ge=1, description="threads that read for a GPU; without GPU one reads")
+    walltime: Duration = Field(timedelta(hours=8), description="how long a job may run")
+    walltime_directive: Directive = Field(
+        "allowed_job_duration", description="submit command that takes the walltime in seconds"
+    )
+    death_timeout: Duration = Field(
+        timedelta(hours=1), description="how long jobs and client wait for each other"
+    )
+    scheduler_host: Word = Field(
+        "127.0.0.1", description="where the Dask scheduler listens; auto: this machine's name"
+    )
+    scheduler_port: Ports = Field("0", description="port of the scheduler, or a range; 0: any")
+    dashboard_address: Word = Field("127.0.0.1:0", description="where the dashboard listens")
+    worker_ports: Ports | None = Field(None, description="ports open on worker nodes")
+    nanny_ports: Ports | None = Field(None, description="further ports open on worker nodes")
+    tls: bool = Field(True, description="false needs --insecure")
+    credentials: Literal["shared", "transfer"] = Field(
+        "shared", description="workers read them from shared_directory, or get them with the job"
+    )
+    shared_directory: Place = Field("~/.flashbrew", description="where keys of a run lie")
+    transfer_files: bool = Field(False, description="whether HTCondor transfers files")
+    proxy: bool | Place = Field(False, description="grid proxy: path, or true for the usual one")
+    token: Place | None = Field(None, description="file with a bearer token")
+    credential_lifetime: Duration = Field(
+        timedelta(hours=1), description="how long proxy and token must last"
+    )
+    log_directory: Place | None = Field(None, description="logs of the jobs; default: none")
+    stream_logs: bool = Field(True, description="whether logs grow while the job runs")
+    prologue: tuple[Text, ...] = Field((), description="shell commands before the worker")
+    environment: dict[Name, Word] = Field({}, description="variables of the worker")
+    accounting_group: Word | None = Field(None, description="who pays")
+    accounting_group_user: Word | None = Field(None, description="whose share it is")
+    directives: dict[Directive, Value] = Field(
+        {}, description="further lines of the submit file; text after MY. or + is quoted"
+    )
+    submit_arguments: tuple[Word, ...] = Field((), description="arguments of condor_submit")
+    cancel_arguments: tuple[Word, ...] = Field((), description="arguments of condor_rm, condor_q")
+
+    @model_validator(mode="after")
+    def _fits(self) -> SiteSettings:
+        if self.credentials == "transfer" and not self.transfer_files:
+            msg = "credentials: transfer needs transfer_files: true"
+            raise ValueError(msg)
+        if self.preset not in PRESETS:
+            msg = f"preset {self.preset!r} is unknown; choose from {', '.join(PRESETS)}"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def worker_threads(self) -> int:
+        """Dask threads of a worker: readers of a GPU, else one."""
+        return self.readers if self.request_gpus else 1
+
+    @property
+    def proxy_path(self) -> Path | None:
+        """Where the grid proxy lies, None where none is used."""
+        if isinstance(self.proxy, str):
+            return Path(self.proxy)
+        usual = os.environ.get("X509_USER_PROXY") or f"/tmp/x509up_u{os.getuid()}"
+        return Path(usual) if self.proxy else None
+
+    @property
+    def exposed_dashboard(self) -> bool:
+        """Whether others than this machine can open the dashboard, which asks no one who he is."""
+        return self.dashboard_address.rpartition(":")[0] not in _LOOPBACK
+
+
+def load_site(name: str | None) -> SiteSettings:
+    """Settings of a site: a preset's name, or a YAML file that may start from one.
+
+    Raises: ConfigurationError in one sentence: which file, which key, what to write instead.
+    """
+    if name is None or name in PRESETS:
+        return _validated(_preset(name or "generic"), f"preset {name}")
+    content = _read(Path(name).expanduser())
+    preset = content.get("preset", "generic")
+    base = _preset(preset) if preset in PRESETS else {}
+    return _validated({**base, **content}, name)
+
+
+def _preset(name: str) -> dict[str, Any]:
+    content: dict[str, Any] = yaml.safe_load((_FOLDER / f"{name}.yaml").read_text("utf-8"))
+    return {"preset": name, **content}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if path.suffix not in (".yaml", ".yml") and not path.exists():
+        msg = f"--site {path} is neither a preset ({', '.join(PRESETS)}) nor a YAML file"
+        raise ConfigurationError(msg)
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        msg = f"site file {path} cannot be read: {error.strerror or error}"
+        raise ConfigurationError(msg) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        msg = f"site file {path} is not YAML: {' '.join(str(error).split())}"
+        raise ConfigurationError(msg) from error
+    if not isinstance(content, dict):
+        msg = f"site file {path} must be a mapping of keys to values"
+        raise ConfigurationError(msg)
+    return content
+
+
+def _validated(values: Mapping[str, Any], source: str) -> SiteSettings:
+    _refuse_unknown(values, source)
+    try:
+        return SiteSettings(**values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"] if _belongs(part, values))
+        reason = first["msg"].removeprefix("Value error, ")
+        msg = f"site file {source}: {f'{place}: ' if place else ''}{reason}"
+        raise ConfigurationError(msg) from error
+
+
+def _belongs(part: Any, values: Mapping[str, Any]) -> bool:
+    """Whether a part of pydantic's location is a key or an index, not the name of a type."""
+    keys = {*values, *(key for one in values.values() if isinstance(one, dict) for key in one)}
+    return isinstance(part, int) or part in keys
+
+
+def _refuse_unknown(keys: Iterable[Any], source: str) -> None:
+    for key in keys:
+        if key not in SiteSettings.model_fields:
+            near = difflib.get_close_matches(str(key), SiteSettings.model_fields, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else "docs/pools.md lists the keys"
+            msg = f"site file {source}: key {key!r} is unknown; {hint}"
+            raise ConfigurationError(msg)

@@ -1,0 +1,187 @@
+"""Jobs of a run watched: those that vanish are submitted again, as often as makes sense."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import threading
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any, NamedTuple
+
+from executors.errors import first_line
+
+__all__ = ["RUN_ATTRIBUTE", "JobState", "JobWatch", "read_queue"]
+
+logger = logging.getLogger(__name__)
+RUN_ATTRIBUTE = "FlashbrewRun"
+"""Attribute that the jobs of one run share."""
+INTERVAL = 5.0  # seconds between two looks at the queue; chosen, a schedd notices 1 s
+FIRST_CHANCES = 3  # jobs that may fail for each job wanted before a run counts as hopeless; chosen
+TIMEOUT = 60.0  # seconds that condor_q may take; chosen
+_HELD = 5  # HTCondor's JobStatus
+_GONE = (3, 4)  # removed, completed
+
+
+class JobState(NamedTuple):
+    """A job as the queue shows it; ``reason`` says why it is held."""
+
+    status: int
+    reason: str
+
+
+class JobWatch:
+    """Context manager that keeps ``jobs`` jobs of a cluster in the queue.
+
+    dask-jobqueue forgets jobs that end before they register, and does not replace workers. A job
+    that is held, or gone without its worker having been seen since, is removed and submitted
+    again. Where `FIRST_CHANCES` jobs for each wanted one failed in a row, ``problem`` says so and
+    those who called `on_problem` hear of it.
+
+    Arguments:
+        cluster: A dask-jobqueue cluster whose jobs carry `RUN_ATTRIBUTE`.
+        run: Value of that attribute.
+        jobs: Number of jobs wanted.
+        arguments: Further arguments of condor_q and condor_rm.
+    """
+
+    def __init__(self, cluster: Any, run: str, jobs: int, arguments: Sequence[str] = ()) -> None:
+        self.jobs = jobs
+        self.problem: str | None = None
+        self.replaced = 0
+        self._cluster, self._arguments = cluster, list(arguments)
+        self._constraint = f'{RUN_ATTRIBUTE} == "{run}"'
+        self._failures = 0
+        self._listeners: list[Callable[[], None]] = []
+        self._registered: set[str] = set()
+        self._missing: set[str] = set()
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._loop, name="flashbrew-jobs", daemon=True)
+
+    def __enter__(self) -> JobWatch:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def remove_jobs(self) -> None:
+        """Remove every job of the run from the queue; there may be none."""
+        command = ["condor_rm", *self._arguments, "-constraint", self._constraint]
+        try:
+            subprocess.run(command, capture_output=True, check=False, timeout=TIMEOUT)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            logger.warning("condor_rm failed: %s", first_line(error))
+
+    def on_problem(self, listener: Callable[[], None]) -> None:
+        """Call ``listener`` once the pool is hopeless, at once where it already is."""
+        with self._lock:
+            self._listeners.append(listener)
+            known = self.problem is not None
+        if known:
+            listener()
+
+    def look(self) -> None:
+        """Compare the queue with what is wanted, once."""
+        queue = read_queue(self._constraint, self._arguments)
+        if queue is None:
+            return
+        names = {worker["name"] for worker in self._cluster.scheduler_info["workers"].values()}
+        if names - self._registered:
+            self._failures = 0
+        self._registered |= names
+        mine = {str(name): job.job_id for name, job in dict(self._cluster.workers).items()}
+        lost = {
+            name: _verdict(queue.get(job))
+            for name, job in mine.items()
+            if name not in names and job is not None and _verdict(queue.get(job)) is not None
+        }
+        # a job that was submitted while the queue was read is not there yet: look twice
+        certain = {name: lost[name] for name in lost if name in self._missing}
+        self._missing = set(lost) - set(certain)
+        if certain:
+            self._replace(certain)
+        elif len(mine) < self.jobs:
+            self._refill()
+
+    def _replace(self, lost: dict[str, str | None]) -> None:
+        reasons = [reason for reason in lost.values() if reason]
+        self._failures += sum(name not in self._registered for name in lost)
+        for name, reason in lost.items():
+            logger.warning("worker %s is gone: %s; submitting another job", name, reason)
+        if self._failures > FIRST_CHANCES * self.jobs:
+            self._despair(reasons[-1])
+            return
+        self.replaced += len(lost)
+        self._refill(forget=list(lost))
+
+    def _refill(self, forget: Sequence[str] = ()) -> None:
+        """Submit until all jobs wanted are there."""
+        cluster = self._cluster
+
+        async def refill() -> None:
+            for name in list(cluster.workers):
+                if str(name) in forget:
+                    job = cluster.workers.pop(name)
+                    cluster.worker_spec.pop(name, None)
+                    await job.close()
+            while len(cluster.worker_spec) < self.jobs:
+                cluster.worker_spec.update(cluster.new_worker_spec())
+            await cluster._correct_state()
+
+        try:
+            cluster.sync(refill)
+        except (RuntimeError, OSError, ValueError) as error:
+            self._failures += 1
+            if self._failures > FIRST_CHANCES * self.jobs:
+                self._despair(f"condor_submit failed: {first_line(error)}")
+
+    def _despair(self, reason: str) -> None:
+        with self._lock:
+            self.problem = (
+                f"{self._failures} jobs ended without becoming a worker, the last: {reason}; "
+                "see the log of a job (log_directory), and --dry-run for what was submitted"
+            )
+            listeners = list(self._listeners)
+        for listener in listeners:
+            listener()
+        self._stop.set()
+
+    def _loop(self) -> None:
+        while not self._stop.wait(INTERVAL):
+            try:
+                self.look()
+            except Exception:
+                logger.debug("looking at the queue failed", exc_info=True)
+
+
+def read_queue(constraint: str, arguments: Sequence[str] = ()) -> dict[str, JobState] | None:
+    """Jobs in the queue by their id ``cluster.process``; None where condor_q does not answer."""
+    command = ["condor_q", *arguments, "-constraint", constraint]
+    command += ["-af:jt", "JobStatus", "HoldReason"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=TIMEOUT)
+    except (OSError, subprocess.SubprocessError) as error:
+        logger.debug("condor_q failed: %s", first_line(error))
+        return None
+    jobs: dict[str, JobState] = {}
+    for line in done.stdout.splitlines():
+        job, status, reason = line.split(None, 2)
+        jobs[job] = JobState(int(status), reason.strip())
+    return jobs
+
+
+def _verdict(state: JobState | None) -> str | None:
+    """Why a job will never be a worker; None where it still may."""
+    if state is None or state.status in _GONE:
+        return "it left the queue"
+    if state.status == _HELD:
+        return f"it is held: {state.reason}"
+    return None

@@ -1,0 +1,246 @@
+"""The resident form of a flow with its columns: contexts and identities in, samples out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from flows.batching import ComputePool
+from flows.bundle import Bundle
+from flows.engine.cpu_flow import CpuFlow
+from flows.engine.facade import Engine
+from flows.engine.torch_flow import TorchFlow
+from flows.flowmodel import FlowModel
+from flows.noise import Identity, normals_from_words, words
+from flows.resident import ResidentModel
+
+__all__ = ["COUNTERS", "PURPOSE", "FlowSampler", "Outside", "Sampled"]
+
+PURPOSE = "flow"
+"""Purpose of the noise that samples are drawn from."""
+RANGE_SLACK = 1e-6
+"""Share of a training range by which a condition may leave it before it is counted."""
+COUNTERS = (
+    "contexts",
+    "samples",
+    "nonfinite_conditions",
+    "outside_training_range",
+    "conditions_clipped",
+    "clipped",
+    "nonfinite",
+)
+
+Outside = Literal["flag", "clip"]
+"""What becomes of conditions outside the training range: used as they are, or moved to its edge."""
+Array = NDArray[Any]
+
+
+class Sampled(NamedTuple):
+    """What came out of one call.
+
+    Attributes:
+        targets: float32, in the units of the card's targets: ``(n, T)``, or ``(N,)`` where every
+            context has its own number of samples.
+        outside: bool ``(n,)``, a condition of the context is outside its training range.
+        counters: ``contexts`` in, ``samples`` out, contexts with ``nonfinite_conditions`` (all
+            their samples are NaN), contexts ``outside_training_range``, contexts whose
+            ``conditions_clipped``, samples ``clipped`` because they left the image of a transform,
+            samples that are ``nonfinite`` though their conditions were not.
+    """
+
+    targets: NDArray[np.float32]
+    outside: NDArray[np.bool_]
+    counters: dict[str, int]
+
+
+class FlowSampler(ResidentModel):
+    """Draws samples; a sample depends on its context and identity, on no other row or call."""
+
+    def __init__(self, bundle: Bundle, path: Path | None, device: str, pool: ComputePool) -> None:
+        super().__init__(bundle, path, device, pool)
+        self.model = FlowModel.from_bundle(bundle, where=f"bundle {path or self.card.name}")
+        self.layout, plan = self.model.layout, self.model.plan
+        self.engine = Engine(plan, pool.threads)
+        self._plain = TorchFlow(plan, torch.float32, device)
+        on_cpu = torch.device(device).type == "cpu" and plan.features > 1
+        self._compiled = CpuFlow(plan, np.float32) if on_cpu else None
+        base = torch.tensor(np.stack([plan.base.loc, plan.base.scale]), dtype=torch.float32)
+        self._base = base.to(device)
+        self._draws = self.stage("draw", self._draw)
+        self._decodes = self.stage("decode", self._decode)
+        self._encodes = self.stage("encode", self._encode)
+        self._ranges = self._training_ranges()
+
+    def sample(
+        self, conditions: Array, identity: Identity, *, outside: Outside = "flag"
+    ) -> Sampled:
+        """Draw one sample per context.
+
+        Arguments:
+            conditions: ``(n, C)`` in the card's order and units.
+            identity: Whose noise to use ``(n,)``.
+            outside: What becomes of conditions outside the training range.
+        Raises: ValueError if the shapes do not match the card.
+        """
+        if self.model.plan.features == 1:
+            counts = np.ones(len(identity), dtype=np.int64)
+            result = self.sample_repeated(conditions, counts, identity, outside=outside)
+            return result._replace(targets=result.targets[:, None])
+        given, far, counters = self._checked(conditions, len(identity), outside)
+        usable = _finite(given)
+        targets = np.full((len(given), self.model.plan.features), np.nan, dtype=np.float32)
+        if usable.any():
+            chosen = identity.take(usable)
+            values, left = self._draws.apply(given[usable], chosen.keys(PURPOSE), chosen.counters())
+            targets[usable] = values
+            counters["clipped"] = int(left.sum())
+            counters["nonfinite"] = int((~_finite(values)).sum())
+        counters["samples"] = len(targets)
+        return Sampled(targets, far, counters)
+
+    def sample_repeated(
+        self,
+        conditions: Array,
+        counts: NDArray[np.int64],
+        identity: Identity,
+        *,
+        outside: Outside = "flag",
+    ) -> Sampled:
+        """Draw ``counts[i]`` samples of context i from a flow of one target.
+
+        Arguments:
+            conditions: ``(n, C)`` in the card's order and units.
+            counts: ``(n,)``.
+            identity: Whose noise to use ``(n,)``; sample s takes dimension s of its row.
+            outside: What becomes of conditions outside the training range.
+        Returns: targets ``(sum of counts,)``, those of a context next to each other.
+        Raises: ValueError if the shapes do not match the card or the flow has more targets.
+        """
+        given, far, counters = self._checked(conditions, len(identity), outside)
+        number = torch.from_numpy(np.ascontiguousarray(counts, dtype=np.int64))
+        physics, spread = torch.from_numpy(given).to(self.device), number.to(self.device)
+        context = self.model.context(physics)
+        latent = self.engine.sample_repeated(context, number, identity, PURPOSE)
+        values, left = self.model.physical(latent[:, None], physics, spread)
+        bad = ~torch.isfinite(values[:, 0])
+        counters["clipped"] = int((left & ~bad).sum())
+        if bad.any():
+            usable = torch.from_numpy(_finite(given)).to(self.device)
+            counters["nonfinite"] = int((bad & torch.repeat_interleave(usable, spread)).sum())
+        counters["samples"] = len(values)
+        return Sampled(values[:, 0].to(torch.float32).cpu().numpy(), far, counters)
+
+    def encode(
+        self, targets: Array, conditions: Array, noise: Array | None = None
+    ) -> NDArray[np.float32]:
+        """Map targets ``(n, T)`` in physics units to noise of the flow ``(n, T)``.
+
+        Arguments:
+            noise: Uniform ``(n, T)`` in (0, 1) for the randomised transforms; default: one half.
+        """
+        given, _, _ = self._checked(conditions, len(targets), "flag")
+        uniform = np.full(np.shape(targets), 0.5) if noise is None else noise
+        if not len(given):
+            return np.zeros((0, self.model.plan.features), np.float32)
+        data = np.ascontiguousarray(targets, dtype=np.float64)
+        result: NDArray[np.float32] = self._encodes.apply(given, data, np.asarray(uniform))[0]
+        return result
+
+    def decode(self, noise: Array, conditions: Array) -> Sampled:
+        """Map noise of the flow ``(n, T)`` to targets in physics units."""
+        given, far, counters = self._checked(conditions, len(noise), "flag")
+        values, left = np.zeros((0, self.model.plan.features), np.float32), np.zeros(0, bool)
+        if len(given):
+            data = np.ascontiguousarray(noise, dtype=np.float32)
+            values, left = self._decodes.apply(given, data)
+        usable = _finite(given)
+        counters["clipped"] = int((left & usable).sum())
+        counters["nonfinite"] = int((~_finite(values) & usable).sum())
+        counters["samples"] = len(values)
+        return Sampled(values, far, counters)
+
+    def reference(self, conditions: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+        """Samples ``(n, T)`` of fixed noise."""
+        rows = np.arange(len(conditions))
+        zero = np.zeros(len(rows), dtype=np.int64)
+        name = self.layout.collection
+        identity = Identity(0, "reference", name, zero, zero, rows, zero, zero)
+        return {"targets": self.sample(conditions, identity).targets}
+
+    def stats(self) -> dict[str, Any]:
+        """Device, threads and work done so far, by stage; of repeated contexts too."""
+        more = {}
+        if self.model.plan.features == 1:
+            more = {"repeated": self.engine.repeated.stats._asdict()}
+        return super().stats() | more
+
+    def _draw(self, conditions: Tensor, keys: Tensor, counters: Tensor) -> tuple[Tensor, ...]:
+        features = self.model.plan.features
+        even = features + features % 2
+        word = words(keys, counters, even, torch.zeros_like(keys[:, 0]))
+        normal = normals_from_words(word)[:, :features]
+        return self._decode(conditions, normal * self._base[1] + self._base[0])
+
+    def _decode(self, conditions: Tensor, noise: Tensor) -> tuple[Tensor, ...]:
+        context = self.model.context(conditions)
+        if self._compiled is None:
+            latent = self._plain.inverse(noise, context)
+        else:
+            latent = torch.from_numpy(self._compiled.inverse(noise.numpy(), context.numpy()))
+        values, left = self.model.physical(latent, conditions)
+        return values.to(torch.float32), left
+
+    def _encode(self, conditions: Tensor, targets: Tensor, uniform: Tensor) -> tuple[Tensor, ...]:
+        latent = self.model.latent(targets, conditions, uniform)
+        return (self._plain.forward(latent, self.model.context(conditions))[0],)
+
+    def _training_ranges(self) -> NDArray[np.float64]:
+        """Edges ``(C, 2)``; infinite where none are known."""
+        ranges = self.card.ranges
+        edges = [
+            (ranges[n].low, ranges[n].high) if n in ranges else (-np.inf, np.inf)
+            for n in self.layout.condition_names
+        ]
+        return np.array(edges, dtype=np.float64)
+
+    def _checked(
+        self, conditions: Any, rows: int, outside: Outside
+    ) -> tuple[NDArray[np.float64], NDArray[np.bool_], dict[str, int]]:
+        """Conditions as they are used, which rows are out of range, counters begun."""
+        if outside not in ("flag", "clip"):
+            msg = f"outside={outside!r}: conditions out of range are flagged or clipped"
+            raise ValueError(msg)
+        given = np.array(conditions, dtype=np.float64, order="C")
+        expected = (rows, len(self.layout.conditions))
+        if given.shape != expected:
+            msg = (
+                f"conditions have shape {given.shape}, model {self.card.name!r} expects "
+                f"{expected}: one row per identity, columns {list(self.layout.condition_names)}"
+            )
+            raise ValueError(msg)
+        low, high = self._ranges.T
+        span = np.where(np.isfinite(high - low), high - low, 0.0)
+        slack = RANGE_SLACK * np.maximum(span, np.where(np.isfinite(high), np.abs(high), 0.0))
+        usable = _finite(given)
+        beyond = (given < low - slack) | (given > high + slack)
+        far = np.zeros(rows, dtype=np.bool_)
+        far[usable] = np.logical_or.reduce(beyond[usable], axis=1)
+        counters = dict.fromkeys(COUNTERS, 0) | {
+            "contexts": rows,
+            "nonfinite_conditions": int((~usable).sum()),
+            "outside_training_range": int(far.sum()),
+        }
+        if outside == "clip":
+            given[far] = np.clip(given[far], low, high)
+            counters["conditions_clipped"] = int(far.sum())
+        return given, far, counters
+
+
+def _finite(rows: Array) -> NDArray[np.bool_]:
+    finite: NDArray[np.bool_] = np.logical_and.reduce(np.isfinite(rows), axis=1)
+    return finite

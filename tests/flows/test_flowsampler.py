@@ -1,0 +1,198 @@
+"""Bundles of flows: physics units in, physics units out, the same whatever the calls."""
+
+from __future__ import annotations
+
+import dataclasses
+import pickle
+
+import numpy as np
+import pytest
+import torch
+
+from flows.bundle import Bundle, BundleError
+from flows.card import Range
+from flows.engine.compile_nflows import compile_transform
+from flows.engine.testing import random_transform
+from flows.features import Affine, Clip, Dequantise, DifferenceTo, Log, OneHot, Standardise
+from flows.flowmodel import FlowModel, flow_bundle
+from flows.layout import CategoryColumn, ConditionColumn, LayoutError, ObjectLayout, TargetColumn
+from flows.noise import Identity, normals
+from flows.reference import compare, with_reference
+from flows.resident import resident
+
+ROWS = 300
+
+
+def layout(targets: int) -> ObjectLayout:
+    more = (
+        TargetColumn("eta", "1", (DifferenceTo("eta"), Affine(20.0))),
+        TargetColumn("hits", "1", (Dequantise(0, 9), Affine(0.2, -1.0))),
+    )
+    return ObjectLayout(
+        object="toy",
+        collection="Toy",
+        source="GenToy",
+        conditions=(
+            ConditionColumn("pt", "GeV", (Log(), Standardise(3.0, 1.0))),
+            ConditionColumn("eta", "1"),
+            ConditionColumn("flavour", "1", (OneHot((0.0, 5.0)),)),
+        ),
+        targets=(TargetColumn("pt", "GeV", (Clip(0.0, 1e4), Log())), *more)[:targets],
+    )
+
+
+def bundle_of(targets: int) -> Bundle:
+    transform = random_transform("spline", targets, 4, steps=2, hidden=16, blocks=1)
+    model = FlowModel(layout(targets), compile_transform(transform, targets, 4), {"arm": "1 mm"})
+    ranges = {"pt": Range(10, 100), "eta": Range(-2.5, 2.5)}
+    return with_reference(flow_bundle(model, "toy", ranges, era="test"), conditions())
+
+
+def conditions(rows: int = ROWS) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    table = (rng.uniform(10, 100, rows), rng.uniform(-2.5, 2.5, rows), rng.choice([0.0, 5.0], rows))
+    return np.stack(table, 1).astype(np.float32)
+
+
+def identity(rows: int = ROWS) -> Identity:
+    row, zero = np.arange(rows), np.zeros(rows, dtype=np.int64)
+    return Identity(1, "toy", "Toy", zero, zero, row, zero, zero)
+
+
+@pytest.fixture(scope="module", params=[1, 3])
+def bundle(request):
+    torch.manual_seed(0)
+    return bundle_of(request.param)
+
+
+@pytest.fixture(scope="module")
+def single():
+    torch.manual_seed(0)
+    return bundle_of(1)
+
+
+def test_a_saved_flow_draws_the_same_samples(bundle, tmp_path):
+    first = resident(bundle).sample(conditions(), identity())
+    loaded = Bundle.load(bundle.save(tmp_path / "flow.zip"))
+    assert loaded.digest == bundle.digest
+    model = FlowModel.from_bundle(loaded)
+    assert model.definitions == {"arm": "1 mm"}
+    other = resident(tmp_path / "flow.zip").sample(conditions(), identity())
+    assert np.array_equal(first.targets, other.targets)
+    assert np.isfinite(first.targets).all()
+    assert compare(loaded) == (64, 0)
+
+
+def test_changed_weights_are_found_by_the_reference(bundle):
+    name = next(n for n in bundle.tensors if n.endswith("final.bias"))
+    changed = dict(bundle.tensors) | {name: bundle.tensors[name] + 0.5}
+    assert compare(Bundle(bundle.card, changed)).differing > 32
+
+
+def test_samples_are_those_of_the_plan_at_the_rows_noise(bundle):
+    model = resident(bundle)
+    plan, rows = model.model.plan, torch.from_numpy(conditions()).double()
+    noise = normals(identity(), "flow", plan.features)
+    latent = model.engine.inverse(noise.double(), model.model.context(rows, torch.float64))
+    expected = model.model.physical(latent, rows).values
+    found = torch.from_numpy(model.sample(conditions(), identity()).targets).double()
+    # float32 networks and samples: a few 1e-7 of the scale, through an exponential
+    assert torch.isclose(found, expected, rtol=1e-4, atol=1e-4).float().mean() > 0.99
+
+
+def test_any_split_gives_the_same_bits(bundle):
+    model = resident(bundle)
+    whole = model.sample(conditions(), identity())
+    for rows in (slice(0, 1), slice(1, 130), slice(130, ROWS)):
+        part = model.sample(conditions()[rows], identity().take(np.arange(ROWS)[rows]))
+        assert np.array_equal(part.targets, whole.targets[rows])
+
+
+def test_encode_and_decode_are_inverse(bundle):
+    model = resident(bundle)
+    given = conditions()
+    drawn = model.sample(given, identity()).targets
+    noise = model.encode(drawn, given)
+    back = model.decode(noise, given).targets
+    continuous = [0, 1][: drawn.shape[1]]
+    # float32 both ways: the round trip loses a few 1e-6 of the scale
+    assert np.allclose(back[:, continuous], drawn[:, continuous], rtol=1e-3, atol=1e-3)
+    assert model.encode(drawn[:0], given[:0]).shape == noise[:0].shape
+    assert model.decode(noise[:0], given[:0]).targets.shape == noise[:0].shape
+
+
+def test_repeated_samples_take_one_dimension_after_the_other(single):
+    model, counts = resident(single), np.arange(ROWS) % 7
+    drawn = model.sample_repeated(conditions(), counts, identity())
+    assert drawn.targets.shape == (counts.sum(),)
+    assert drawn.counters["samples"] == counts.sum()
+    first = np.cumsum(counts) - counts
+    once = model.sample(conditions(), identity()).targets[:, 0]
+    assert np.array_equal(drawn.targets[first[counts > 0]], once[counts > 0])
+    assert model.stats()["repeated"]["contexts"] >= 2 * ROWS
+
+
+def test_conditions_out_of_range_are_flagged_or_clipped(single):
+    model, given = resident(single), conditions()
+    given[:5, 0] = 1e3
+    flagged = model.sample_repeated(given, np.full(ROWS, 3), identity())
+    clipped = model.sample_repeated(given, np.full(ROWS, 3), identity(), outside="clip")
+    assert flagged.outside.sum() == flagged.counters["outside_training_range"] == 5
+    assert (flagged.counters["conditions_clipped"], clipped.counters["conditions_clipped"]) == (
+        0,
+        5,
+    )
+    assert np.array_equal(flagged.targets[15:], clipped.targets[15:])
+    assert not np.array_equal(flagged.targets[:15], clipped.targets[:15])
+    edge = given.copy()
+    edge[:5, 0] = 100.0
+    again = model.sample_repeated(edge, np.full(ROWS, 3), identity())
+    assert np.array_equal(again.targets, clipped.targets)
+    with pytest.raises(ValueError, match="flagged or clipped"):
+        model.sample(given, identity(), outside="drop")
+
+
+def test_rows_without_conditions_are_nan_and_counted(bundle):
+    model, given = resident(bundle), conditions()
+    whole = model.sample(given, identity()).targets
+    given[7, 0] = np.nan
+    result = model.sample(given, identity())
+    assert np.isnan(result.targets[7]).all()
+    assert np.array_equal(np.delete(result.targets, 7, 0), np.delete(whole, 7, 0))
+    assert result.counters["nonfinite_conditions"] == 1
+    assert result.counters["nonfinite"] == 0
+
+
+def test_no_rows_and_wrong_shapes(bundle):
+    model = resident(bundle)
+    assert model.sample(conditions()[:0], identity(0)).targets.shape == (
+        0,
+        len(model.layout.targets),
+    )
+    with pytest.raises(ValueError, match=r"pt.*eta.*flavour"):
+        model.sample(conditions()[:, :2], identity())
+
+
+def test_a_flow_travels_as_its_path(bundle, tmp_path):
+    model = resident(bundle.save(tmp_path / "flow"))
+    assert pickle.loads(pickle.dumps(model)) is model
+
+
+def test_bundles_that_are_no_flow_are_refused(bundle):
+    card = bundle.card
+    cases = {
+        "holds no plan": dataclasses.replace(card, spec={}),
+        "expected a model of kind 'flow'": dataclasses.replace(card, kind="object"),
+        "unknown class": dataclasses.replace(card, spec={"plan": {"class": "Nothing"}}),
+        "the flow makes": dataclasses.replace(card, layout=layout(2)),
+    }
+    for message, other in cases.items():
+        with pytest.raises(BundleError, match=message):
+            FlowModel.from_bundle(Bundle(other, bundle.tensors))
+
+
+def test_discrete_columns_do_not_belong_to_a_flow(bundle):
+    plan = FlowModel.from_bundle(bundle).plan
+    more = dataclasses.replace(layout(1), categories=(CategoryColumn("charge", (-1, 1)),))
+    with pytest.raises(LayoutError, match="charge"):
+        FlowModel(more, plan)
