@@ -16,15 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import dask
-import dask_jobqueue
 import distributed
 import yaml
-from dask_jobqueue import HTCondorCluster
-from dask_jobqueue.htcondor import HTCondorJob
 from distributed import Security
 
 from executors.credentials import TlsFiles, check_proxy, check_token, run_credentials
 from executors.errors import ConfigurationError, first_line
+from executors.jobqueue import HTCondorCluster, HTCondorJob, dask_jobqueue
 from executors.settings import ExecutorSettings
 from executors.sites import SiteSettings, shell_word
 from executors.watch import RUN_ATTRIBUTE, JobWatch

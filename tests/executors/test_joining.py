@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 import uproot
 
-from executors import joining
+from executors import event_files
 from executors.joining import JoinError, Part, Span, join
 
 
@@ -99,9 +99,9 @@ def expected(parts):
     return [row for one in read_parts for row in one[0]], [1, 2]
 
 
-@pytest.mark.parametrize("portion", [1, 200, joining.PORTION])
+@pytest.mark.parametrize("portion", [1, 200, event_files.PORTION])
 def test_events_follow_each_other_and_runs_appear_once(parts, tmp_path, monkeypatch, portion):
-    monkeypatch.setattr(joining, "PORTION", portion)
+    monkeypatch.setattr(event_files, "PORTION", portion)
     target = tmp_path / f"joined{parts[0].path.suffix}"
     spans = join(target, parts, {"sources": ["all"]})
     events, runs, provenance = read(target)
