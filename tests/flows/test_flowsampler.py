@@ -173,6 +173,24 @@ def test_no_rows_and_wrong_shapes(bundle):
         model.sample(conditions()[:, :2], identity())
 
 
+def test_tables_of_another_width_or_length_are_refused(bundle):
+    model, given = resident(bundle), conditions(5)
+    width = len(model.layout.targets)
+    for rows, columns in ((5, width + 1), (5, width - 1), (4, width), (5, 2000)):
+        table = np.zeros((rows, columns))
+        message = rf"\({rows}, {columns}\).*\(5, {width}\)"
+        with pytest.raises(ValueError, match=f"noise have shape {message}"):
+            model.decode(table, given)
+        with pytest.raises(ValueError, match=f"targets have shape {message}"):
+            model.encode(table, given)
+        with pytest.raises(ValueError, match=f"noise have shape {message}"):
+            model.encode(np.zeros((5, width)), given, table)
+    with pytest.raises(ValueError, match=rf"\(5,\).*\(5, {width}\)"):
+        model.decode(np.zeros(5), given)
+    with pytest.raises(ValueError, match="conditions have shape"):
+        model.decode(np.zeros((5, width)), given[:, 0])
+
+
 def test_a_flow_travels_as_its_path(bundle, tmp_path):
     model = resident(bundle.save(tmp_path / "flow"))
     assert pickle.loads(pickle.dumps(model)) is model
