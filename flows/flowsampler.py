@@ -128,10 +128,13 @@ class FlowSampler(ResidentModel):
         latent = self.engine.sample_repeated(context, number, identity, PURPOSE)
         values, left = self.model.physical(latent[:, None], physics, spread)
         bad = ~torch.isfinite(values[:, 0])
-        counters["clipped"] = int((left & ~bad).sum())
-        if bad.any():
-            usable = torch.from_numpy(_finite(given)).to(self.device)
-            counters["nonfinite"] = int((bad & torch.repeat_interleave(usable, spread)).sum())
+        left &= ~bad
+        usable = torch.from_numpy(_finite(given)).to(self.device)
+        if not usable.all():
+            lost = ~torch.repeat_interleave(usable, spread)
+            values[lost] = torch.nan
+            left, bad = left & ~lost, bad & ~lost
+        counters["clipped"], counters["nonfinite"] = int(left.sum()), int(bad.sum())
         counters["samples"] = len(values)
         return Sampled(values[:, 0].to(torch.float32).cpu().numpy(), far, counters)
 
@@ -142,6 +145,7 @@ class FlowSampler(ResidentModel):
 
         Arguments:
             noise: Uniform ``(n, T)`` in (0, 1) for the randomised transforms; default: one half.
+        Returns: ``(n, T)``, NaN where a condition is not finite; nothing is counted.
         Raises: ValueError if the shapes do not match the card.
         """
         given, _, _ = self._checked(conditions, len(np.atleast_1d(conditions)), "flag")
@@ -152,6 +156,7 @@ class FlowSampler(ResidentModel):
         if not len(given):
             return data.astype(np.float32)
         result: NDArray[np.float32] = self._encodes.apply(given, data, uniform)[0]
+        result[~_finite(given)] = np.nan
         return result
 
     def decode(self, noise: Array, conditions: Array) -> Sampled:
@@ -164,6 +169,7 @@ class FlowSampler(ResidentModel):
         if len(given):
             values, left = self._decodes.apply(given, values)
         usable = _finite(given)
+        values[~usable] = np.nan
         counters["clipped"] = int((left & usable).sum())
         counters["nonfinite"] = int((~_finite(values) & usable).sum())
         counters["samples"] = len(values)

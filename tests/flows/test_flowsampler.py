@@ -13,7 +13,16 @@ from flows.bundle import Bundle, BundleError
 from flows.card import Range
 from flows.engine.compile_nflows import compile_transform
 from flows.engine.testing import random_transform
-from flows.features import Affine, Clip, Dequantise, DifferenceTo, Log, OneHot, Standardise
+from flows.features import (
+    Affine,
+    Clip,
+    Dequantise,
+    DifferenceTo,
+    Log,
+    OneHot,
+    Snap,
+    Standardise,
+)
 from flows.flowmodel import FlowModel, flow_bundle
 from flows.layout import CategoryColumn, ConditionColumn, LayoutError, ObjectLayout, TargetColumn
 from flows.noise import Identity, normals
@@ -161,6 +170,36 @@ def test_rows_without_conditions_are_nan_and_counted(bundle):
     assert np.array_equal(np.delete(result.targets, 7, 0), np.delete(whole, 7, 0))
     assert result.counters["nonfinite_conditions"] == 1
     assert result.counters["nonfinite"] == 0
+
+
+@pytest.mark.parametrize("swallows", [OneHot((1.0, 2.0)), Clip(0.0, 1.0)], ids=["one-hot", "clip"])
+@pytest.mark.parametrize("targets", [1, 2])
+def test_rows_without_conditions_are_nan_whatever_transforms_make_of_them(swallows, targets):
+    columns = ObjectLayout(
+        object="toy",
+        collection="Toy",
+        source="GenToy",
+        conditions=(ConditionColumn("a", "1", (swallows,)),),
+        targets=tuple(TargetColumn(f"t{i}", "1", (Snap((0.0, 1e-9)),)) for i in range(targets)),
+    )
+    width = columns.conditions[0].chain.width
+    transform = random_transform("spline", targets, width, steps=1, hidden=8, blocks=1)
+    plan = compile_transform(transform, targets, width)
+    model = resident(flow_bundle(FlowModel(columns, plan), "swallower"), "cpu")
+    given = np.array([[1.0], [np.nan], [np.inf], [1.0]])
+    noise, lost = np.full((4, targets), 1.0), [False, True, True, False]
+    results = [model.sample(given, identity(4)), model.decode(noise, given)]
+    if targets == 1:
+        counts = np.ones(4, dtype=np.int64)
+        result = model.sample_repeated(given, counts, identity(4))
+        results.append(result._replace(targets=result.targets[:, None]))
+    for result in results:
+        assert np.isnan(result.targets).tolist() == [[row] * targets for row in lost]
+        # the image is so narrow that every sample leaves it: only those of usable rows count
+        assert result.counters["clipped"] == 2
+        assert (result.counters["nonfinite_conditions"], result.counters["nonfinite"]) == (2, 0)
+    encoded = model.encode(np.zeros((4, targets)), given)
+    assert np.isnan(encoded).tolist() == [[row] * targets for row in lost]
 
 
 def test_no_rows_and_wrong_shapes(bundle):
