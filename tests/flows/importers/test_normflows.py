@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -90,6 +91,17 @@ def test_a_name_that_contradicts_the_shapes_is_refused(weights):
     weights.rename(other)
     with pytest.raises(ForeignModelError, match="flows 1 against 2"):
         import_normflows(other, lever_arm=1)
+
+
+def test_weights_that_are_not_numbers_are_refused(weights):
+    state = torch.load(weights, weights_only=True)
+    name = next(n for n in state if n.endswith("final_layer.bias"))
+    torch.save(state | {name: torch.full_like(state[name], torch.nan)}, weights)
+    with pytest.raises(ForeignModelError, match=r"2hl_16hu\.pth: .*final\.bias expected finite"):
+        import_normflows(weights, lever_arm=6)
+    torch.save(state, weights)
+    with pytest.raises(ForeignModelError, match="finite number"):
+        import_normflows(weights, lever_arm=6, tail_bound=math.inf)
 
 
 def test_other_columns_come_from_a_file(weights, tmp_path):

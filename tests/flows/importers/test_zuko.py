@@ -129,6 +129,9 @@ def test_normalisations_that_mean_something_else_are_refused(folder, weights):
     np.save(folder / "input_std.npy", np.ones(15))
     with pytest.raises(ForeignModelError, match="expected 16 finite numbers"):
         import_zuko(weights, folder, **ARCHITECTURE)
+    np.save(folder / "input_std.npy", np.array([1.0] * 15 + [1e300]))
+    with pytest.raises(ForeignModelError, match=r"not one is finite in \['energyErr'\]"):
+        import_zuko(weights, folder, **ARCHITECTURE)
     np.save(folder / "min_values.npy", np.zeros(9))
     with pytest.raises(ForeignModelError, match="second step"):
         import_zuko(weights, folder, **ARCHITECTURE)
