@@ -250,5 +250,9 @@ def test_weights_of_another_model_are_refused(files):
     with pytest.raises(ForeignModelError, match="'Jet_chHEF' has no scale factor"):
         import_nflows(**files(MIXTURE, scale_factors=less))
     fewer = COLUMNS | {"targets": COLUMNS["targets"][:4]}
+    kept = {t["name"] for t in fewer["targets"]}
+    factors, ranges = ({k: v for k, v in d.items() if k in kept} for d in (FACTORS, RANGES))
     with pytest.raises(ForeignModelError, match="the columns make 4 targets"):
+        import_nflows(**files(MIXTURE, columns=fewer, scale_factors=factors, ranges=ranges))
+    with pytest.raises(ForeignModelError, match=r"columns\.json: scale factors of .*belong to no"):
         import_nflows(**files(MIXTURE, columns=fewer))
