@@ -141,6 +141,14 @@ def test_repeated_samples_take_one_dimension_after_the_other(single):
     assert model.stats()["repeated"]["contexts"] >= 2 * ROWS
 
 
+def test_no_contexts_give_no_samples(single):
+    model, none = resident(single), np.zeros(0, dtype=np.int64)
+    assert model.sample_repeated(conditions()[:0], none, identity(0)).targets.shape == (0,)
+    context = model.model.context(torch.zeros(0, 3, dtype=torch.float64))
+    with pytest.raises(ValueError, match="2 identities and counts up to 0 for 0 contexts"):
+        model.engine.sample_repeated(context, torch.from_numpy(none), identity(2))
+
+
 def test_conditions_out_of_range_are_flagged_or_clipped(single):
     model, given = resident(single), conditions()
     given[:5, 0] = 1e3

@@ -223,6 +223,8 @@ def changed(settings, **inner):
         (changed(MIXTURE, num_steps_caf=2), "affine couplings"),
         (changed(MIXTURE, affine_type="atan"), "'atan' cannot be run"),
         (changed(MIXTURE, num_steps_maf="2"), "whole number"),
+        (MIXTURE | {"input_dim": 0}, r"'input_dim'\] is a whole number from 1 on, found 0"),
+        (changed(PROTOTYPE, num_bins=0), "whole number from 1 on"),
         ({k: v for k, v in MIXTURE.items() if k != "input_dim"}, "lacks 'input_dim'"),
         (MIXTURE | {"base_kwargs": None}, "is a dictionary"),
         (changed(PROTOTYPE, activation="elu"), "activation"),
@@ -236,6 +238,16 @@ def test_dictionaries_that_nothing_can_run_are_refused(settings, message):
     state = random_flow(good).state_dict()
     with pytest.raises(ForeignModelError, match=message):
         compile_flashsim(settings, state, "flashsim-clamped")
+
+
+@pytest.mark.parametrize("entry", [99, 1, -1])
+def test_permutations_that_are_none_are_refused(entry):
+    state = random_flow(MIXTURE).state_dict()
+    name = next(n for n in state if n.endswith("_permutation"))
+    order = torch.arange(len(state[name]))
+    order[0] = entry
+    with pytest.raises(ForeignModelError, match=rf"permutation of .* entries \[{entry}, 1"):
+        compile_flashsim(MIXTURE, state | {name: order}, "flashsim-clamped")
 
 
 def test_weights_of_another_model_are_refused(files):
