@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -236,6 +238,19 @@ def test_tables_of_another_width_or_length_are_refused(bundle):
         model.decode(np.zeros(5), given)
     with pytest.raises(ValueError, match="conditions have shape"):
         model.decode(np.zeros((5, width)), given[:, 0])
+
+
+def test_a_stored_flow_needs_no_library_that_trains(single, tmp_path):
+    path = single.save(tmp_path / "flow")
+    code = f"""
+import sys
+sys.modules |= dict.fromkeys(("nflows", "normflows", "zuko"))
+from flows.bundle import Bundle
+from flows.reference import compare
+print(compare(Bundle.load({str(path)!r})))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "Comparison(rows=64, differing=0)", done.stderr
 
 
 def test_a_flow_travels_as_its_path(bundle, tmp_path):
