@@ -45,7 +45,8 @@ def read_checkpoint(path: Path) -> Mapping[str, Any]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise ForeignModelError(f"{path}: {_refusal(str(error))}") from error
+        msg = f"{path}: {_refusal(str(error))}"
+        raise ForeignModelError(msg) from error
     except Exception as error:  # what else a damaged file makes the reader raise: it runs no code
         msg = f"{path}: not a readable file of torch.save ({type(error).__name__}); copy it again"
         raise ForeignModelError(msg) from error

@@ -29,12 +29,16 @@ class Trap:
 def test_a_pickle_that_needs_more_is_refused_and_not_run(tmp_path):
     path = tmp_path / "model.pt"
     torch.save({"weight": torch.zeros(2), "more": Trap()}, path)
-    with pytest.raises(ForeignModelError, match=r"more than tensors.*state_dict\(\) alone") as found:
+    with pytest.raises(
+        ForeignModelError, match=r"more than tensors.*state_dict\(\) alone"
+    ) as found:
         read_checkpoint(path)
     # torch's own message recommends weights_only=False
     assert "weights_only" not in str(found.value)
     torch.save(torch.nn.Linear(2, 2), path)
-    with pytest.raises(ForeignModelError, match=r"more than tensors.*torch\.nn\.modules\.linear\.Linear"):
+    with pytest.raises(
+        ForeignModelError, match=r"more than tensors.*torch\.nn\.modules\.linear\.Linear"
+    ):
         read_checkpoint(path)
     path.write_bytes(pickle.dumps({"weight": Trap()}))
     with pytest.raises(ForeignModelError, match=r"refused|readable"):
@@ -52,7 +56,7 @@ def test_files_that_are_no_checkpoints_are_refused(tmp_path):
         read_checkpoint(path)
     for content in (b"", b"hello", b"version https://git-lfs", b"<!DOCTYPE html>", b"\x93NUMPY"):
         path.write_bytes(content)
-        with pytest.raises(ForeignModelError, match="not a readable file of torch.save") as found:
+        with pytest.raises(ForeignModelError, match=r"not a readable file of torch\.save") as found:
             read_checkpoint(path)
         assert "weights_only" not in str(found.value)
     torch.save(torch.zeros(3), path)
@@ -66,7 +70,11 @@ def test_the_state_dict_is_found_in_a_checkpoint(tmp_path):
     assert state_of({"model_state_dict": weights, "epoch": 3}, path) == weights
     wrapped = {"module.a": weights["a"]}
     assert state_of(wrapped, path) == weights
-    for content, message in (({}, "no state dict"), ({"a": 1}, "no tensors"), ({1: torch.zeros(2)}, "by name")):
+    for content, message in (
+        ({}, "no state dict"),
+        ({"a": 1}, "no tensors"),
+        ({1: torch.zeros(2)}, "by name"),
+    ):
         with pytest.raises(ForeignModelError, match=message):
             state_of(content, path)
 
