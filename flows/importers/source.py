@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import pickle
 import re
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ from torch import Tensor
 __all__ = [
     "ForeignModelError",
     "file_digest",
+    "positive",
     "read_array",
     "read_checkpoint",
     "read_json",
@@ -126,6 +128,17 @@ def read_array(path: Path, size: int) -> NDArray[np.float64]:
         raise ForeignModelError(msg)
     numbers: NDArray[np.float64] = array.astype(np.float64)
     return numbers
+
+
+def positive(value: float | None, what: str) -> float | None:
+    """Return what an option gave, if anything.
+
+    Raises: ForeignModelError unless it is finite and above 0.
+    """
+    if value is not None and not (math.isfinite(value) and value > 0):
+        msg = f"{what} of {value}: expected a finite number above 0; leave it out if unknown"
+        raise ForeignModelError(msg)
+    return value
 
 
 def file_digest(path: Path) -> str:

@@ -61,6 +61,17 @@ def test_columns_are_as_written():
         ({"conditions": [{"name": "pt", "range": [0, math.inf]}]}, "finite, found .0, inf."),
         ({"conditions": [{"name": "pt", "range": [math.nan, math.nan]}]}, "finite, found"),
         ({"conditions": [{"name": "pt", "range": [True, 5]}]}, "finite, found"),
+        (
+            {
+                "conditions": [
+                    {
+                        "name": "pt",
+                        "transforms": [{"kind": "standardise", "mean": 0, "deviation": 0}],
+                    }
+                ]
+            },
+            "transforms of column 'pt': .*positive deviation",
+        ),
         ({"definitions": [1]}, "definitions are an object"),
     ],
 )
