@@ -6,7 +6,7 @@ import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.table import Table
@@ -17,8 +17,12 @@ from commands.console import complain, configure, results
 
 if TYPE_CHECKING:
     from flows.bundle import Bundle
+    from flows.transform import Transform
 
 __all__ = ["main"]
+
+LISTED = 8
+"""Constants of a transform that are printed one by one: ids have as many, quantiles hundreds."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -95,21 +99,47 @@ def _inspect(bundle: Bundle, path: Path) -> None:
         "era": card.era,
         "source": card.source,
         "seed system": card.seed_system,
-        **{name: json.dumps(value) for name, value in card.provenance.items()},
-        **{name: json.dumps(value) for name, value in card.spec.get("definitions", {}).items()},
+        **{name: _text(value) for name, value in card.provenance.items()},
+        **{name: _text(value) for name, value in card.spec.get("definitions", {}).items()},
     }
     for name, value in rows.items():
         table.add_row(Text(name), Text(value))
     console.print(table)
     columns = Table(box=box.SIMPLE_HEAD)
     for name in ("column", "kind", "unit", "training range"):
-        columns.add_column(name)
+        columns.add_column(name, no_wrap=True)
+    columns.add_column("transforms", overflow="fold")
     for condition in card.layout.conditions:
         known = card.ranges.get(condition.name)
         span = f"{known.low:.4g} to {known.high:.4g}" if known else "-"
-        columns.add_row(condition.name, "condition", condition.unit, span)
+        steps = _steps(condition.transforms)
+        columns.add_row(condition.name, "condition", condition.unit, span, steps)
     for category in card.layout.categories:
         columns.add_row(category.name, "category", "", f"{len(category.values)} values")
     for target in card.layout.targets:
-        columns.add_row(target.name, "target", target.unit, "")
+        columns.add_row(target.name, "target", target.unit, "", _steps(target.transforms))
     console.print(columns)
+
+
+def _text(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _steps(transforms: Sequence[Transform]) -> Text:
+    """Say what happens to a column on its way to the networks."""
+    steps = []
+    for transform in transforms:
+        values = transform.to_dict()
+        kind = values.pop("kind")
+        constants = ", ".join(
+            f"{name} {value:.6g}" if isinstance(value, float) else f"{name} {_short(value)}"
+            for name, value in values.items()
+        )
+        steps.append(f"{kind}({constants})")
+    return Text(", ".join(steps))
+
+
+def _short(value: Any) -> str:
+    """Tables of many numbers by their length."""
+    many = isinstance(value, list) and len(value) > LISTED
+    return f"[{len(value)} numbers]" if many else _text(value)

@@ -113,24 +113,45 @@ class Stage:
         self._pool = pool
         self._batches = self._computed = self._padded = self._halvings = 0
         self._seconds = 0.0
+        self._columns: tuple[Any, ...] | None = None
+        self._admission = threading.Lock()
 
     def apply(self, *arrays: Array) -> tuple[Array, ...]:
         """Run the function over all rows; blocks until they are done.
 
         Arguments:
-            arrays: Each ``(n, ...)``, n at least 1.
+            arrays: Each ``(n, ...)``, n at least 1; but for n as in the stage's first call, since
+                rows of several calls share a micro-batch.
         Returns: arrays ``(n, ...)``.
-        Raises: whatever the function raised.
+        Raises: ValueError for other arrays; whatever the function raised.
         """
+        self._admit(arrays)
         call = _Call(arrays)
         self._pool.submit(self, call)
         call.done.wait()
         if call.error is not None:
+            if not self._batches:
+                self._columns = None  # what failed is no example
             raise call.error
         if call.outputs is None:
             msg = "a stage was asked for zero rows"
             raise ValueError(msg)
         return call.outputs
+
+    def _admit(self, arrays: tuple[Array, ...]) -> None:
+        """Refuse, in the caller's thread alone, what would shift or spoil the rows of others."""
+        shapes = [array.shape for array in arrays]
+        if not shapes or any(shape[:1] != (len(arrays[0]),) for shape in shapes):
+            msg = f"arrays of shapes {shapes} have no common number of rows; give equally many each"
+            raise ValueError(msg)
+        columns = tuple((array.shape[1:], array.dtype.str) for array in arrays)
+        with self._admission:
+            if self._columns is None and len(arrays[0]):
+                self._columns = columns
+            first = self._columns
+        if first is not None and columns != first:
+            msg = f"rows of shapes and types {columns}: the stage began with {first}; give the same"
+            raise ValueError(msg)
 
     @property
     def stats(self) -> StageStats:

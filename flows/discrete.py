@@ -139,9 +139,10 @@ class Snap(Transform):
         return x
 
     def inverse(self, y: Tensor, given: Given) -> Tensor:
-        """Pick the nearest allowed value; the smaller one in the middle."""
+        """Pick the nearest allowed value; the smaller one in the middle; NaN stays."""
         allowed = torch.tensor(sorted(self.values), dtype=y.dtype, device=y.device)
-        return allowed[(y[:, None] - allowed).abs().argmin(1)]
+        nearest = allowed[(y[:, None] - allowed).abs().argmin(1)]
+        return torch.where(torch.isnan(y), y, nearest)
 
 
 @dataclass(frozen=True)

@@ -128,10 +128,13 @@ class FlowSampler(ResidentModel):
         latent = self.engine.sample_repeated(context, number, identity, PURPOSE)
         values, left = self.model.physical(latent[:, None], physics, spread)
         bad = ~torch.isfinite(values[:, 0])
-        counters["clipped"] = int((left & ~bad).sum())
-        if bad.any():
-            usable = torch.from_numpy(_finite(given)).to(self.device)
-            counters["nonfinite"] = int((bad & torch.repeat_interleave(usable, spread)).sum())
+        left &= ~bad
+        usable = torch.from_numpy(_finite(given)).to(self.device)
+        if not usable.all():
+            lost = ~torch.repeat_interleave(usable, spread)
+            values[lost] = torch.nan
+            left, bad = left & ~lost, bad & ~lost
+        counters["clipped"], counters["nonfinite"] = int(left.sum()), int(bad.sum())
         counters["samples"] = len(values)
         return Sampled(values[:, 0].to(torch.float32).cpu().numpy(), far, counters)
 
@@ -142,23 +145,31 @@ class FlowSampler(ResidentModel):
 
         Arguments:
             noise: Uniform ``(n, T)`` in (0, 1) for the randomised transforms; default: one half.
+        Returns: ``(n, T)``, NaN where a condition is not finite; nothing is counted.
+        Raises: ValueError if the shapes do not match the card.
         """
-        given, _, _ = self._checked(conditions, len(targets), "flag")
-        uniform = np.full(np.shape(targets), 0.5) if noise is None else noise
+        given, _, _ = self._checked(conditions, len(np.atleast_1d(conditions)), "flag")
+        data = self._table("targets", targets, len(given), np.float64)
+        uniform = np.full(data.shape, 0.5)
+        if noise is not None:
+            uniform = self._table("noise", noise, len(given), np.float64)
         if not len(given):
-            return np.zeros((0, self.model.plan.features), np.float32)
-        data = np.ascontiguousarray(targets, dtype=np.float64)
-        result: NDArray[np.float32] = self._encodes.apply(given, data, np.asarray(uniform))[0]
+            return data.astype(np.float32)
+        result: NDArray[np.float32] = self._encodes.apply(given, data, uniform)[0]
+        result[~_finite(given)] = np.nan
         return result
 
     def decode(self, noise: Array, conditions: Array) -> Sampled:
-        """Map noise of the flow ``(n, T)`` to targets in physics units."""
-        given, far, counters = self._checked(conditions, len(noise), "flag")
-        values, left = np.zeros((0, self.model.plan.features), np.float32), np.zeros(0, bool)
+        """Map noise of the flow ``(n, T)`` to targets in physics units.
+
+        Raises: ValueError if the shapes do not match the card.
+        """
+        given, far, counters = self._checked(conditions, len(np.atleast_1d(conditions)), "flag")
+        values, left = self._table("noise", noise, len(given), np.float32), np.zeros(0, bool)
         if len(given):
-            data = np.ascontiguousarray(noise, dtype=np.float32)
-            values, left = self._decodes.apply(given, data)
+            values, left = self._decodes.apply(given, values)
         usable = _finite(given)
+        values[~usable] = np.nan
         counters["clipped"] = int((left & usable).sum())
         counters["nonfinite"] = int((~_finite(values) & usable).sum())
         counters["samples"] = len(values)
@@ -207,6 +218,18 @@ class FlowSampler(ResidentModel):
             for n in self.layout.condition_names
         ]
         return np.array(edges, dtype=np.float64)
+
+    def _table(self, what: str, values: Any, rows: int, dtype: Any) -> Array:
+        """Values in C order; the compiled flow trusts their shape."""
+        table = np.ascontiguousarray(values, dtype=dtype)
+        expected = (rows, self.model.plan.features)
+        if np.shape(values) != expected:
+            msg = (
+                f"{what} have shape {np.shape(values)}, model {self.card.name!r} expects "
+                f"{expected}: one row per context, columns {list(self.layout.target_names)}"
+            )
+            raise ValueError(msg)
+        return table
 
     def _checked(
         self, conditions: Any, rows: int, outside: Outside

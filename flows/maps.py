@@ -66,6 +66,13 @@ class Standardise(Transform):
     mean: float | None = None
     deviation: float | None = None
 
+    def __post_init__(self) -> None:
+        known = [value for value in (self.mean, self.deviation) if value is not None]
+        fine = all(map(math.isfinite, known))
+        if not fine or (self.deviation is not None and not self.deviation > 0):
+            msg = f"standardise needs a finite mean and a positive deviation, got {self}"
+            raise TransformError(msg)
+
     def fit(self, x: Tensor, given: Given) -> Self:
         """Take mean and standard deviation of the finite values."""
         if not self.needs_fit():

@@ -103,12 +103,13 @@ class ObjectSimulator(ResidentModel):
 
     def probability(self, conditions: NDArray[np.float32]) -> NDArray[np.float32]:
         """p(reconstructed | conditions) for ``(n, C)``, NaN where a condition is not finite."""
-        result = np.full(len(conditions), np.nan, dtype=np.float32)
-        usable = _usable(conditions)
+        given = np.ascontiguousarray(conditions, dtype=np.float32)
+        result = np.full(len(given), np.nan, dtype=np.float32)
+        usable = _usable(given)
         if usable.any():
             noise = np.zeros((int(usable.sum()), 2), dtype=np.int64)
             counters = np.zeros((len(noise), 3), dtype=np.int64)
-            result[usable] = self._efficiency.apply(conditions[usable], noise, counters)[1]
+            result[usable] = self._efficiency.apply(given[usable], noise, counters)[1]
         return result
 
     def reference(self, conditions: NDArray[np.float32]) -> dict[str, NDArray[Any]]:

@@ -124,7 +124,11 @@ def _joined(first: Linear, second: Linear) -> Linear:
 
 
 def _permutation(layer: Any, features: int, _: Parametrisation) -> Linear:
-    matrix = np.eye(features)[layer._permutation.cpu().numpy()]
+    order = layer._permutation.cpu().numpy()
+    if not np.array_equal(np.sort(order), np.arange(features)):
+        msg = f"a permutation of {features} features has entries {order.tolist()}"
+        raise CompileError(msg)
+    matrix = np.eye(features)[order]
     return Linear(matrix, np.ascontiguousarray(matrix.T), np.zeros(features), 0.0)
 
 

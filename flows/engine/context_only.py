@@ -178,7 +178,7 @@ def repeated_normals(keys: Tensor, counters: Tensor, counts: Tensor, attempt: in
     return chosen
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def invert_on_device(flow: TorchFlow, noise: Tensor, context: Tensor, counts: Tensor) -> Tensor:
     """Map noise ``(N,)`` of contexts ``(n, C)`` with ``counts`` ``(n,)`` to data, in plain torch.
 

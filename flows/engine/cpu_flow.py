@@ -47,15 +47,33 @@ class CpuFlow:
         self._machine = machine(self.dtype)
 
     def inverse(self, z: Array, context: Array) -> Array:
-        """Map noise ``(n, D)`` with context ``(n, C)`` to data ``(n, D)``; C may be 0."""
+        """Map noise ``(n, D)`` with context ``(n, C)`` to data ``(n, D)``; C may be 0.
+
+        Raises: ValueError for other shapes.
+        """
+        self._fit(z, context)
         return self._unpack(self._apply(inverse_programs, self._pack(z), context), len(z))
 
     def forward(self, x: Array, context: Array) -> tuple[Array, Array]:
-        """Map data to noise; also ln \\|det ∂z/∂x\\| ``(n,)``."""
+        """Map data to noise; also ln \\|det ∂z/∂x\\| ``(n,)``.
+
+        Raises: ValueError for other shapes.
+        """
+        self._fit(x, context)
         behind = np.full((len(x), 1), self._log_det, self.dtype)
         state = self._pack(np.concatenate([x, behind], 1))
         both = self._unpack(self._apply(forward_programs, state, context), len(x))
         return np.ascontiguousarray(both[:, :-1]), both[:, -1].copy()
+
+    def _fit(self, rows: Array, context: Array) -> None:
+        """Refuse shapes that compiled loops, which look at no bounds, would run past."""
+        expected = (len(rows), self.plan.features), (len(rows), self.plan.context)
+        if rows.shape != expected[0] or context.shape != expected[1]:
+            msg = (
+                f"features have shape {rows.shape} and context {context.shape}, the flow takes "
+                f"{expected[0]} and {expected[1]}; give one row of both per sample"
+            )
+            raise ValueError(msg)
 
     def _apply(self, way: Way, state: Array, context: Array) -> Array:
         given = self._pack(context)

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from flows.batching import default_threads
-from flows.engine.compile_plan import compile_plan
 from flows.engine.cpu_flow import CpuFlow
 from flows.engine.plan import Parametrisation, Plan
 from flows.engine.repeated_flow import RepeatedFlow
@@ -233,6 +232,8 @@ def compile_flow(
         threads: See :class:`Engine`.
     Raises: CompileError if a part of it has no place in a plan.
     """
+    from flows.engine.compile_plan import compile_plan  # nflows, which stored plans do without
+
     return Engine(compile_plan(flow, parametrisation), threads)
 
 

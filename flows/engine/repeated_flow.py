@@ -132,9 +132,10 @@ class RepeatedFlow:
         """
         started = time.perf_counter()
         self._checked(context, counts)
-        if len(identity) != len(context) or (len(counts) and int(counts.max()) > MOST_SAMPLES):
+        most = int(counts.max()) if len(counts) else 0
+        if len(identity) != len(context) or most > MOST_SAMPLES:
             msg = (
-                f"{len(identity)} identities and counts up to {int(counts.max())} for "
+                f"{len(identity)} identities and counts up to {most} for "
                 f"{len(context)} contexts: give one identity each, at most {MOST_SAMPLES} samples"
             )
             raise ValueError(msg)

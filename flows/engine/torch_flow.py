@@ -43,7 +43,7 @@ class TorchFlow:
         self.plan, self.dtype, self.device = plan, dtype, torch.device(device)
         self._tensors: dict[int, Tensor] = {}
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Map data to noise; also ln \\|det ∂z/∂x\\| ``(n,)``."""
         given = self.embed(context)
@@ -64,7 +64,7 @@ class TorchFlow:
                 ladj = ladj + slope.sum(1)
         return x, ladj
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def inverse(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         """Map noise to data, every hidden unit computed once."""
         given = self.embed(context)
@@ -82,7 +82,7 @@ class TorchFlow:
         z, ladj = self.forward(x, context)
         return ladj + self.base_log_prob(z)
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def base_log_prob(self, z: Tensor) -> Tensor:
         """Log-density of noise ``(n,)``."""
         loc, scale = self.tensor(self.plan.base.loc), self.tensor(self.plan.base.scale)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -32,7 +33,7 @@ class PlanError(ValueError):
 
 
 def check_plan(plan: Plan) -> None:
-    """Compare all shapes and degrees.
+    """Compare all shapes and degrees; all numbers must be finite, but for the limit of raw ones.
 
     Raises: PlanError naming the first part that does not fit.
     """
@@ -97,8 +98,10 @@ def _box(step: Any, where: str) -> int:
     limits = step.limits
     if not isinstance(limits, Limits) or not isinstance(limits.soft, bool):
         _refuse(f"{where}.limits", "Limits", limits)
-    for name, value in zip(Limits._fields[:4], limits):
+    for name, value in zip(Limits._fields[:3], limits):
         _number(value, f"{where}.limits.{name}")
+    if limits.raw != np.inf:
+        _number(limits.raw, f"{where}.limits.raw")
     if step.bins * max(limits.width, limits.height) >= 1 or not step.bound > 0:
         _refuse(where, "bins that fit into the box", f"{step.bins} bins, bound {step.bound}")
     if not 0 < limits.slope < 1:
@@ -146,6 +149,7 @@ def _residual(block: Residual, plan: Plan, degrees: Any, where: str) -> None:
     _shaped(block, Residual, where, scale=(hidden,), shift=(hidden,))
     if block.context.shape not in ((inside, 0), (inside, plan.embedded)):
         _refuse(f"{where}.context", f"shape {(inside, plan.embedded)}", block.context.shape)
+    _finite(block.context, f"{where}.context")
     if block.gate is not None:
         _same(_dense(block.gate, plan.embedded, f"{where}.gate"), hidden, f"{where}.gate")
     _masked(block.inner, degrees, inner, f"{where}.inner")
@@ -182,6 +186,13 @@ def _shaped(part: Any, kind: type, where: str, **shapes: tuple[int, ...]) -> Non
         array = getattr(part, name)
         if not isinstance(array, np.ndarray) or array.shape != shape or array.dtype != np.float64:
             _refuse(f"{where}.{name}", f"float64 of shape {shape}", getattr(array, "shape", array))
+        _finite(array, f"{where}.{name}")
+
+
+def _finite(array: Any, where: str) -> None:
+    if not np.isfinite(array).all():
+        count = int((~np.isfinite(array)).sum())
+        _refuse(where, "finite numbers", f"{count} of {array.size} that are NaN or infinite")
 
 
 def _same(found: int, wanted: int, where: str) -> None:
@@ -203,6 +214,8 @@ def _count(value: Any, where: str) -> None:
 def _number(value: Any, where: str) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         _refuse(where, "a number", value)
+    if not math.isfinite(value):
+        _refuse(where, "a finite number", value)
 
 
 def _refuse(where: str, expected: str, found: Any) -> NoReturn:

@@ -16,6 +16,7 @@ A column is an object or, where there is nothing to say, its name. ``unit`` defa
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -85,7 +86,8 @@ def columns_of(content: Mapping[str, Any], scales: Scales | None = None) -> Colu
     overwritten: dict[str, str] = {}
     files = scales or Scales()
     targets = [_target(_entry(t), files, overwritten) for t in _list(content, "targets")]
-    definitions = dict(content.get("definitions", {}))
+    _all_used(files, {str(_entry(t).get("name")) for t in _list(content, "targets")})
+    definitions = _definitions(content)
     if overwritten:
         definitions["overwritten"] = overwritten
     try:
@@ -118,25 +120,65 @@ def _target(entry: Mapping[str, Any], scales: Scales, overwritten: dict[str, str
         if "operations" in entry:
             msg = f"target {name!r} has both operations and transforms; keep one"
             raise ForeignModelError(msg)
-        return TargetColumn(name, unit, _transforms(entry, name))
-    limits = None
-    if scales.ranges is not None and name in scales.ranges:
-        limits = _span(scales.ranges[name], f"range of column {name!r}")
+        column = TargetColumn(name, unit, _transforms(entry, name))
+        _unscaled(scales, name)
+        return column
     operations = entry.get("operations", [])
     if not isinstance(operations, list) or not all(isinstance(o, list) for o in operations):
         msg = f"operations of target {name!r} are a list of lists, found {operations!r}"
         raise ForeignModelError(msg)
-    column = column_of(name, operations, _factor(scales, name), limits)
-    if column.overwritten is not None:
-        overwritten[column.name] = column.overwritten
-    return TargetColumn(column.name, unit, column.transforms)
+    made = column_of(name, operations, _factor(scales, name), _limits(scales, name))
+    if made.overwritten is not None:
+        overwritten[made.name] = made.overwritten
+    return TargetColumn(made.name, unit, made.transforms)
+
+
+def _unscaled(scales: Scales, name: str) -> None:
+    """Refuse what would have no effect: transforms say how a column is scaled and clipped."""
+    files = (("scale factor", scales.factors), ("range", scales.ranges))
+    given = [what for what, values in files if values is not None and name in values]
+    if given:
+        msg = (
+            f"target {name!r} has transforms, which its {' and '.join(given)} would not enter; "
+            f"give operations instead, or add them to the transforms and take them from the files"
+        )
+        raise ForeignModelError(msg)
+
+
+def _all_used(scales: Scales, names: set[str]) -> None:
+    """Refuse files of another model: they hold the targets of the training, no more."""
+    for what, values in (("scale factors", scales.factors), ("ranges", scales.ranges)):
+        unused = sorted(set(values or ()) - names)
+        if unused:
+            msg = (
+                f"{what} of {unused[:5]} ({len(unused)} in all) belong to no target; correct the "
+                f"names of the columns, or give the {what} of this training"
+            )
+            raise ForeignModelError(msg)
+
+
+def _limits(scales: Scales, name: str) -> tuple[float, float] | None:
+    if scales.ranges is None:
+        return None
+    if name not in scales.ranges:
+        msg = f"column {name!r} has no range; give the ranges of this training"
+        raise ForeignModelError(msg)
+    return _span(scales.ranges[name], f"range of column {name!r}")
+
+
+def _definitions(content: Mapping[str, Any]) -> dict[str, Any]:
+    definitions = content.get("definitions", {})
+    if not isinstance(definitions, Mapping):
+        msg = f"definitions are an object, name to what it means, found {definitions!r}"
+        raise ForeignModelError(msg)
+    return dict(definitions)
 
 
 def _factor(scales: Scales, name: str) -> float | None:
     if scales.factors is None:
         return None
-    factor = scales.factors.get(name)
-    if isinstance(factor, bool) or not isinstance(factor, int | float) or not factor > 0:
+    factor: Any = scales.factors.get(name)
+    if not _is_number(factor) or not factor > 0:
         msg = (
             f"column {name!r} has no scale factor, found {factor!r}: without it what the flow "
             f"makes means nothing. Give the scale factors of this training"
@@ -171,11 +213,16 @@ def _list(content: Mapping[str, Any], key: str) -> Sequence[Any]:
 
 
 def _span(value: Any, where: str) -> tuple[float, float]:
-    numbers = isinstance(value, list | tuple) and len(value) == 2
-    if not numbers or not all(isinstance(v, int | float) for v in value) or value[0] > value[1]:
-        msg = f"{where}: expected the lowest and the highest value, found {value!r}"
+    both = isinstance(value, list | tuple) and len(value) == 2
+    if not both or not all(map(_is_number, value)) or value[0] > value[1]:
+        msg = f"{where}: expected the lowest and the highest value, finite, found {value!r}"
         raise ForeignModelError(msg)
     return float(value[0]), float(value[1])
+
+
+def _is_number(value: Any) -> bool:
+    plain = isinstance(value, int | float) and not isinstance(value, bool)
+    return plain and math.isfinite(value)
 
 
 def _known(entry: Mapping[str, Any], known: set[str], where: str, needed: set[str]) -> None:

@@ -150,7 +150,7 @@ def build_flow(settings: Settings) -> tuple[Any, bool]:
     Raises: ForeignModelError for entries that are missing or that nothing here can run.
     """
     top = _Settings(settings, "model_hyperparams")
-    features, context = top.count("input_dim"), top.count("context_dim")
+    features, context = top.count("input_dim", 1), top.count("context_dim")
     if "num_flow_steps" in settings:
         inner = _Settings(top.get("base_transform_kwargs"), "base_transform_kwargs")
         transform, shifted = (
@@ -180,10 +180,10 @@ class _Settings:
             raise ForeignModelError(msg)
         return self.values[key]
 
-    def count(self, key: str) -> int:
+    def count(self, key: str, least: int = 0) -> int:
         value = self.get(key)
-        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-            msg = f"{self.where}[{key!r}] is a whole number, found {value!r}"
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            msg = f"{self.where}[{key!r}] is a whole number from {least} on, found {value!r}"
             raise ForeignModelError(msg)
         return value
 
@@ -211,14 +211,14 @@ def _prototype_step(i: int, features: int, context: int, inner: _Settings) -> An
         msg = f"activation {name!r} is unknown; known are {sorted(ACTIVATIONS)}"
         raise ForeignModelError(msg)
     network = {
-        "hidden_features": inner.count("hidden_dim"),
+        "hidden_features": inner.count("hidden_dim", 1),
         "context_features": context,
         "num_blocks": inner.count("num_transform_blocks"),
         "activation": ACTIVATIONS[name],
         "use_batch_norm": bool(inner.values.get("batch_norm", True)),
     }
     spline = {
-        "num_bins": inner.count("num_bins"),
+        "num_bins": inner.count("num_bins", 1),
         "tails": "linear",
         "tail_bound": inner.number("tail_bound", 1.0),
     }
@@ -256,7 +256,7 @@ def _mixture(features: int, context: int, inner: _Settings, permute: Any) -> tup
 
 def _mixture_step(word: str, features: int, context: int, inner: _Settings) -> Any:
     network = {
-        "hidden_features": inner.count(f"hidden_dim_{word}"),
+        "hidden_features": inner.count(f"hidden_dim_{word}", 1),
         "context_features": context,
         "num_blocks": inner.count(f"num_transform_blocks_{word}"),
         "use_residual_blocks": bool(inner.get(f"use_residual_blocks_{word}")),
@@ -266,7 +266,7 @@ def _mixture_step(word: str, features: int, context: int, inner: _Settings) -> A
         return MaskedAffineAutoregressiveTransform(features, **network)
     return MaskedPiecewiseRationalQuadraticAutoregressiveTransform(
         features,
-        num_bins=inner.count("num_bins_arqs"),
+        num_bins=inner.count("num_bins_arqs", 1),
         tails="linear",
         tail_bound=inner.number("tail_bound_arqs", 1.0),
         **network,

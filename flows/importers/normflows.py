@@ -16,7 +16,7 @@ from flows.engine.weights import CompileError
 from flows.features import Affine
 from flows.importers.columns import Columns, read_columns
 from flows.importers.packing import pack
-from flows.importers.source import ForeignModelError, read_checkpoint, state_of
+from flows.importers.source import ForeignModelError, positive, read_checkpoint, state_of
 from flows.layout import ConditionColumn, ObjectLayout, TargetColumn
 
 __all__ = ["Normalisation", "import_normflows", "timing_columns"]
@@ -47,7 +47,7 @@ def import_normflows(
         normalisation: How conditions and times were scaled.
         thickness: Of the bar in mm, if known.
         decay_time: Of the scintillator in ns, if known.
-        columns: File of columns, for a flow of anything else; then the four above are not used.
+        columns: File of columns, for a flow of anything else; then without the four above.
         tail_bound: Half-width of the box of the splines.
         name: Of the model; default: the file's.
         era: Campaign of the training data.
@@ -61,6 +61,13 @@ def import_normflows(
         msg = f"{weights}: {error}"
         raise ForeignModelError(msg) from error
     if columns is not None:
+        told = (lever_arm, thickness, decay_time) != (None, None, None) or normalisation != "raw"
+        if told:
+            msg = (
+                f"{columns}: beside a file of columns, lever arm, normalisation, thickness and "
+                f"decay time have no effect; write them into its transforms and definitions"
+            )
+            raise ForeignModelError(msg)
         known = read_columns(columns)
     else:
         known = timing_columns(_needed(lever_arm, weights), normalisation, thickness, decay_time)
@@ -84,7 +91,7 @@ def timing_columns(
 ) -> Columns:
     """Columns of photon times: (z, θ, p) of a muon that enters a bar to time behind its entrance.
 
-    Raises: ForeignModelError for an unknown normalisation.
+    Raises: ForeignModelError for an unknown normalisation or lengths and times that are none.
     """
     if normalisation not in ("raw", "2025"):
         msg = f"normalisation {normalisation!r} is unknown; known are raw and 2025"
@@ -112,7 +119,10 @@ def timing_columns(
         "time": "of a photon at the sensor at high z, after the muon entered the bar",
         "lever_arm_mm": float(lever_arm),
     }
-    for key, value in (("thickness_mm", thickness), ("decay_time_ns", decay_time)):
+    for key, value in (
+        ("thickness_mm", positive(thickness, "thickness")),
+        ("decay_time_ns", positive(decay_time, "decay time")),
+    ):
         if value is not None:
             definitions[key] = float(value)
     return Columns(layout, RANGES, definitions)

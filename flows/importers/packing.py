@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from flows.bundle import Bundle
 from flows.card import Range
 from flows.engine.plan import Plan
+from flows.engine.validate import PlanError, check_plan
 from flows.features import OneHot
 from flows.flowmodel import FlowModel, flow_bundle
 from flows.importers.columns import Columns
 from flows.importers.source import ForeignModelError, file_digest
 from flows.layout import LayoutError, ObjectLayout
-from flows.reference import ROWS, with_reference
+from flows.reference import PREFIX, ROWS, with_reference
 
 __all__ = ["pack", "typical_conditions"]
 
@@ -43,11 +44,12 @@ def pack(
         name: Of the model; default: the file's.
         provenance: More to remember, as plain JSON types.
         about: Further entries of the card: era, seed_system, source.
-    Raises: ForeignModelError if flow and columns do not fit.
+    Raises: ForeignModelError if flow and columns do not fit, or make nothing that is finite.
     """
     try:
+        check_plan(plan)
         model = FlowModel(columns.layout, plan, columns.definitions)
-    except LayoutError as error:
+    except (PlanError, LayoutError) as error:
         msg = f"{weights}: {error}"
         raise ForeignModelError(msg) from error
     origin = {
@@ -63,7 +65,16 @@ def pack(
         provenance=origin | dict(provenance or {}),
         **about,
     )
-    return with_reference(bundle, typical_conditions(columns.layout, columns.ranges))
+    complete = with_reference(bundle, typical_conditions(columns.layout, columns.ranges))
+    finite = torch.isfinite(complete.tensors[f"{PREFIX}targets"]).any(0).tolist()
+    broken = [name for name, some in zip(columns.layout.target_names, finite) if not some]
+    if broken:
+        msg = (
+            f"{weights}: of {ROWS} samples not one is finite in {broken}; give the columns and the "
+            f"normalisation that belong to these weights"
+        )
+        raise ForeignModelError(msg)
+    return complete
 
 
 def typical_conditions(

@@ -21,7 +21,13 @@ from flows.engine.weights import CompileError
 from flows.features import Log, Standardise, Transform, ZeroPeak
 from flows.importers.columns import Columns, read_columns
 from flows.importers.packing import pack
-from flows.importers.source import ForeignModelError, read_array, read_checkpoint, state_of
+from flows.importers.source import (
+    ForeignModelError,
+    positive,
+    read_array,
+    read_checkpoint,
+    state_of,
+)
 from flows.layout import ConditionColumn, ObjectLayout, TargetColumn
 
 __all__ = ["import_zuko", "photon_columns"]
@@ -79,11 +85,17 @@ def import_zuko(
         passes: ``None`` for autoregressive, 2 for coupling.
         columns: File of columns with all transforms before the standardisation; default:
             16 variables of photons of Run 3.
-        hoe_shift: Shift of the zeros of H/E, if not that of the 2022 models.
+        hoe_shift: Shift of the zeros of H/E, if not that of the 2022 models; not with columns.
         name: Of the model; default: the file's.
         era: Campaign of the training data.
     Raises: ForeignModelError if something is missing or does not fit.
     """
+    if columns is not None and hoe_shift is not None:
+        msg = (
+            f"{columns}: the file of columns holds all transforms, a shift of H/E would have no "
+            f"effect; write it into the file, or leave it out"
+        )
+        raise ForeignModelError(msg)
     state = state_of(read_checkpoint(weights), weights)
     bare = photon_columns(hoe_shift) if columns is None else read_columns(columns)
     known = _standardised(bare, normalisation)
@@ -113,12 +125,16 @@ def import_zuko(
 
 
 def photon_columns(hoe_shift: float | None = None) -> Columns:
-    """Columns of the photon corrections of Run 3, before their standardisation."""
+    """Columns of the photon corrections of Run 3, before their standardisation.
+
+    Raises: ForeignModelError for a shift that is none.
+    """
+    moved = positive(hoe_shift, "shift of H/E")
 
     def zeros(name: str, shift: float | None) -> tuple[Transform, ...]:
         if shift is None:
             return ()
-        chosen = hoe_shift if name == "hoe" and hoe_shift is not None else shift
+        chosen = moved if name == "hoe" and moved is not None else shift
         return ZeroPeak(chosen), Log(1.0, OFFSET)
 
     targets = tuple(

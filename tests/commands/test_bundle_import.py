@@ -81,6 +81,10 @@ def test_the_commands_of_the_docs_run(flashbrew, repository, folder):
     _, out, _ = flashbrew("bundle", "inspect", folder / "bundles" / "photon_times")
     assert re.search(r"lever_arm_mm\s+6\.0", out)
     assert re.search(r"theta\s+condition\s+deg\s+0 to 180", out)
+    assert "lever arm · cot(theta)" in out
+    _, out, _ = flashbrew("bundle", "inspect", folder / "bundles" / "photons_postEE.zip")
+    peak = r"hoe\s+target\s+1\s+zero-peak\(shift 0\.001, share 0\.99\), log\("
+    assert re.search(peak, out)
 
 
 def test_the_python_of_the_docs_runs(flashbrew, repository, folder, capsys):

@@ -98,6 +98,53 @@ def test_an_error_reaches_its_caller_and_the_pool_lives_on(pool):
     assert np.array_equal(Stage(pool, Recorder(), 64).apply(rows(5))[0], 2 * rows(5))
 
 
+@pytest.mark.parametrize(
+    ("others", "message"),
+    [
+        ((rows(10), rows(7)), "no common number of rows"),
+        ((rows(10), rows(13)), "no common number of rows"),
+        ((rows(10), rows(10)[:, :2]), "the stage began with"),
+        ((rows(10), rows(10).astype(np.float64)), "the stage began with"),
+        ((rows(10),), "the stage began with"),
+    ],
+)
+def test_arrays_that_do_not_fit_fail_alone(others, message):
+    gate, entered = threading.Event(), threading.Event()
+
+    def slow(x, y):
+        entered.set()
+        gate.wait(10)
+        return (x + y,)
+
+    with ComputePool(1) as pool:
+        stage, results = Stage(pool, slow, 128), {}
+
+        def call(number):
+            results[number] = stage.apply(rows(10) + number, rows(10))[0]
+
+        threads = [threading.Thread(target=call, args=(i,)) for i in range(3)]
+        threads[0].start()
+        assert entered.wait(10)
+        try:
+            with pytest.raises(ValueError, match=message):
+                stage.apply(*others)
+            for thread in threads[1:]:
+                thread.start()
+        finally:
+            gate.set()
+            for thread in threads:
+                if thread.ident is not None:
+                    thread.join()
+        assert all(np.array_equal(results[i], 2 * rows(10) + i) for i in range(3))
+
+
+def test_a_first_call_that_failed_sets_no_example(pool):
+    stage = Stage(pool, lambda x: (x[:, 2],), 64)
+    with pytest.raises(IndexError):
+        stage.apply(rows(5)[:, :2])
+    assert np.array_equal(stage.apply(rows(5))[0], rows(5)[:, 2])
+
+
 def test_threads_flush_denormals_and_use_one_core(pool):
     seen = []
 

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.features import Chain, Log, Steps, TransformError, ZeroPeak, transform_from_dict
+from flows.features import (
+    Chain,
+    Log,
+    Snap,
+    Steps,
+    TransformError,
+    ZeroPeak,
+    transform_from_dict,
+)
 
 
 def test_steps_lie_at_their_edges_and_keep_nan():
@@ -52,3 +63,11 @@ def test_the_triangle_falls_from_zero_to_its_share_of_the_shift():
         ZeroPeak(0.0)
     with pytest.raises(TransformError):
         ZeroPeak(1.0, 1.5)
+
+
+def test_snapping_keeps_what_is_not_a_number():
+    values, snap = torch.tensor([0.2, math.nan, 7.0], dtype=torch.float64), Snap((0.0, 1.0))
+    column = values.numpy().copy()
+    snap.inverse_in_place(column, {})
+    for back in (snap.inverse(values, {}).numpy(), column):
+        assert np.array_equal(back, [0.0, np.nan, 1.0], equal_nan=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -13,7 +15,16 @@ from flows.bundle import Bundle, BundleError
 from flows.card import Range
 from flows.engine.compile_nflows import compile_transform
 from flows.engine.testing import random_transform
-from flows.features import Affine, Clip, Dequantise, DifferenceTo, Log, OneHot, Standardise
+from flows.features import (
+    Affine,
+    Clip,
+    Dequantise,
+    DifferenceTo,
+    Log,
+    OneHot,
+    Snap,
+    Standardise,
+)
 from flows.flowmodel import FlowModel, flow_bundle
 from flows.layout import CategoryColumn, ConditionColumn, LayoutError, ObjectLayout, TargetColumn
 from flows.noise import Identity, normals
@@ -132,6 +143,14 @@ def test_repeated_samples_take_one_dimension_after_the_other(single):
     assert model.stats()["repeated"]["contexts"] >= 2 * ROWS
 
 
+def test_no_contexts_give_no_samples(single):
+    model, none = resident(single), np.zeros(0, dtype=np.int64)
+    assert model.sample_repeated(conditions()[:0], none, identity(0)).targets.shape == (0,)
+    context = model.model.context(torch.zeros(0, 3, dtype=torch.float64))
+    with pytest.raises(ValueError, match="2 identities and counts up to 0 for 0 contexts"):
+        model.engine.sample_repeated(context, torch.from_numpy(none), identity(2))
+
+
 def test_conditions_out_of_range_are_flagged_or_clipped(single):
     model, given = resident(single), conditions()
     given[:5, 0] = 1e3
@@ -163,6 +182,36 @@ def test_rows_without_conditions_are_nan_and_counted(bundle):
     assert result.counters["nonfinite"] == 0
 
 
+@pytest.mark.parametrize("swallows", [OneHot((1.0, 2.0)), Clip(0.0, 1.0)], ids=["one-hot", "clip"])
+@pytest.mark.parametrize("targets", [1, 2])
+def test_rows_without_conditions_are_nan_whatever_transforms_make_of_them(swallows, targets):
+    columns = ObjectLayout(
+        object="toy",
+        collection="Toy",
+        source="GenToy",
+        conditions=(ConditionColumn("a", "1", (swallows,)),),
+        targets=tuple(TargetColumn(f"t{i}", "1", (Snap((0.0, 1e-9)),)) for i in range(targets)),
+    )
+    width = columns.conditions[0].chain.width
+    transform = random_transform("spline", targets, width, steps=1, hidden=8, blocks=1)
+    plan = compile_transform(transform, targets, width)
+    model = resident(flow_bundle(FlowModel(columns, plan), "swallower"), "cpu")
+    given = np.array([[1.0], [np.nan], [np.inf], [1.0]])
+    noise, lost = np.full((4, targets), 1.0), [False, True, True, False]
+    results = [model.sample(given, identity(4)), model.decode(noise, given)]
+    if targets == 1:
+        counts = np.ones(4, dtype=np.int64)
+        result = model.sample_repeated(given, counts, identity(4))
+        results.append(result._replace(targets=result.targets[:, None]))
+    for result in results:
+        assert np.isnan(result.targets).tolist() == [[row] * targets for row in lost]
+        # the image is so narrow that every sample leaves it: only those of usable rows count
+        assert result.counters["clipped"] == 2
+        assert (result.counters["nonfinite_conditions"], result.counters["nonfinite"]) == (2, 0)
+    encoded = model.encode(np.zeros((4, targets)), given)
+    assert np.isnan(encoded).tolist() == [[row] * targets for row in lost]
+
+
 def test_no_rows_and_wrong_shapes(bundle):
     model = resident(bundle)
     assert model.sample(conditions()[:0], identity(0)).targets.shape == (
@@ -171,6 +220,37 @@ def test_no_rows_and_wrong_shapes(bundle):
     )
     with pytest.raises(ValueError, match=r"pt.*eta.*flavour"):
         model.sample(conditions()[:, :2], identity())
+
+
+def test_tables_of_another_width_or_length_are_refused(bundle):
+    model, given = resident(bundle), conditions(5)
+    width = len(model.layout.targets)
+    for rows, columns in ((5, width + 1), (5, width - 1), (4, width), (5, 2000)):
+        table = np.zeros((rows, columns))
+        message = rf"\({rows}, {columns}\).*\(5, {width}\)"
+        with pytest.raises(ValueError, match=f"noise have shape {message}"):
+            model.decode(table, given)
+        with pytest.raises(ValueError, match=f"targets have shape {message}"):
+            model.encode(table, given)
+        with pytest.raises(ValueError, match=f"noise have shape {message}"):
+            model.encode(np.zeros((5, width)), given, table)
+    with pytest.raises(ValueError, match=rf"\(5,\).*\(5, {width}\)"):
+        model.decode(np.zeros(5), given)
+    with pytest.raises(ValueError, match="conditions have shape"):
+        model.decode(np.zeros((5, width)), given[:, 0])
+
+
+def test_a_stored_flow_needs_no_library_that_trains(single, tmp_path):
+    path = single.save(tmp_path / "flow")
+    code = f"""
+import sys
+sys.modules |= dict.fromkeys(("nflows", "normflows", "zuko"))
+from flows.bundle import Bundle
+from flows.reference import compare
+print(compare(Bundle.load({str(path)!r})))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "Comparison(rows=64, differing=0)", done.stderr
 
 
 def test_a_flow_travels_as_its_path(bundle, tmp_path):

@@ -202,3 +202,17 @@ def test_clamped_scales_follow_their_publication_in_both_directions():
     )
     assert torch.allclose(back, x, atol=1e-9)
     assert torch.allclose(plain.inverse(x * scale + shift, c), x, atol=1e-9)
+
+
+def test_other_shapes_never_reach_compiled_loops():
+    flow = CpuFlow(compile_transform(random_transform("affine", 3, 2, steps=1), 3, 2), np.float32)
+    z, context = np.zeros((4, 3), np.float32), np.zeros((4, 2), np.float32)
+    for rows, known in (
+        (z[:, :2], context),
+        (z[:3], context),
+        (z, context[:, :1]),
+        (z[0], context),
+    ):
+        for way in (flow.inverse, flow.forward):
+            with pytest.raises(ValueError, match="the flow takes"):
+                way(rows, known)

@@ -135,6 +135,14 @@ def _field(structure, tensors):
         (_tensor("steps.1.made.final.weight", torch.ones_like), "zero where the mask is"),
         (_tensor("steps.0.inverse", lambda t: 2 * t), "inverse of the matrix"),
         (_tensor("base.scale", torch.zeros_like), "positive"),
+        (_tensor("base.loc", lambda t: t * torch.nan), r"base\.loc expected finite numbers"),
+        (_tensor("steps.0.bias", lambda t: t + torch.inf), r"steps\.0\.bias expected finite"),
+        (_tensor("steps.1.made.final.bias", lambda t: t * torch.nan), r"final\.bias.*69 of 69"),
+        (_tensor("steps.1.made.blocks.0.context", lambda t: t * torch.nan), "context expected fin"),
+        (_changed(["steps", 1, "bound"], np.inf), "bound expected a finite number"),
+        (_changed(["steps", 1, "limits", "raw"], np.nan), r"limits\.raw expected a finite"),
+        (_changed(["steps", 1, "limits", "slope"], np.nan), r"limits\.slope expected a finite"),
+        (_changed(["steps", 0, "log_det"], np.nan), "log_det expected a finite number"),
     ],
 )
 def test_what_does_not_fit_is_refused_by_name(stored, change, message):

@@ -10,6 +10,8 @@ import pytest
 import torch
 
 from flows.engine.compile_nflows import compile_transform
+from flows.engine.context_only import invert_on_device
+from flows.engine.facade import _spoiled
 from flows.engine.plan import Base
 from flows.engine.testing import random_transform
 from flows.engine.torch_flow import TorchFlow
@@ -51,3 +53,16 @@ def test_a_conditional_flow_wants_its_context():
     plain = flow("affine")
     with pytest.raises(ValueError, match="conditional"):
         plain.inverse(torch.zeros(2, 4, dtype=torch.float64))
+
+
+@pytest.mark.parametrize("features", [1, 3])
+def test_results_may_be_overwritten_where_a_context_is_not_finite(features):
+    plain, bad = flow("spline", features=features), torch.tensor([False, True, False])
+    x, c = torch.randn(3, features, dtype=torch.float64), torch.randn(3, 2, dtype=torch.float64)
+    results = [plain.inverse(x, c), *plain.forward(x, c), plain.log_prob(x, c)]
+    if features == 1:
+        results.append(invert_on_device(plain, x[:, 0], c, torch.ones(3, dtype=torch.int64)))
+    for result in results:
+        assert not result.requires_grad
+        spoiled = _spoiled(result, bad)
+        assert torch.equal(torch.isnan(spoiled.reshape(3, -1)).all(1), bad)

@@ -223,6 +223,8 @@ def changed(settings, **inner):
         (changed(MIXTURE, num_steps_caf=2), "affine couplings"),
         (changed(MIXTURE, affine_type="atan"), "'atan' cannot be run"),
         (changed(MIXTURE, num_steps_maf="2"), "whole number"),
+        (MIXTURE | {"input_dim": 0}, r"'input_dim'\] is a whole number from 1 on, found 0"),
+        (changed(PROTOTYPE, num_bins=0), "whole number from 1 on"),
         ({k: v for k, v in MIXTURE.items() if k != "input_dim"}, "lacks 'input_dim'"),
         (MIXTURE | {"base_kwargs": None}, "is a dictionary"),
         (changed(PROTOTYPE, activation="elu"), "activation"),
@@ -238,6 +240,16 @@ def test_dictionaries_that_nothing_can_run_are_refused(settings, message):
         compile_flashsim(settings, state, "flashsim-clamped")
 
 
+@pytest.mark.parametrize("entry", [99, 1, -1])
+def test_permutations_that_are_none_are_refused(entry):
+    state = random_flow(MIXTURE).state_dict()
+    name = next(n for n in state if n.endswith("_permutation"))
+    order = torch.arange(len(state[name]))
+    order[0] = entry
+    with pytest.raises(ForeignModelError, match=rf"permutation of .* entries \[{entry}, 1"):
+        compile_flashsim(MIXTURE, state | {name: order}, "flashsim-clamped")
+
+
 def test_weights_of_another_model_are_refused(files):
     state = random_flow(MIXTURE).state_dict()
     with pytest.raises(ForeignModelError, match=r"shape.*hyper-parameters make"):
@@ -250,5 +262,9 @@ def test_weights_of_another_model_are_refused(files):
     with pytest.raises(ForeignModelError, match="'Jet_chHEF' has no scale factor"):
         import_nflows(**files(MIXTURE, scale_factors=less))
     fewer = COLUMNS | {"targets": COLUMNS["targets"][:4]}
+    kept = {t["name"] for t in fewer["targets"]}
+    factors, ranges = ({k: v for k, v in d.items() if k in kept} for d in (FACTORS, RANGES))
     with pytest.raises(ForeignModelError, match="the columns make 4 targets"):
+        import_nflows(**files(MIXTURE, columns=fewer, scale_factors=factors, ranges=ranges))
+    with pytest.raises(ForeignModelError, match=r"columns\.json: scale factors of .*belong to no"):
         import_nflows(**files(MIXTURE, columns=fewer))

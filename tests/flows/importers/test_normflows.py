@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -81,6 +82,11 @@ def test_what_the_file_does_not_say_must_be_said(weights):
         import_normflows(weights, lever_arm=-1)
     with pytest.raises(ForeignModelError, match="'2030' is unknown"):
         timing_columns(1.0, "2030")
+    for wrong in (math.nan, math.inf, 0.0, -1.0):
+        with pytest.raises(ForeignModelError, match=r"thickness of .* finite number above 0"):
+            timing_columns(1.0, thickness=wrong)
+        with pytest.raises(ForeignModelError, match="decay time of"):
+            timing_columns(1.0, decay_time=wrong)
     told = import_normflows(weights, lever_arm=6, thickness=20, decay_time=1.8)
     assert told.card.spec["definitions"]["decay_time_ns"] == 1.8
 
@@ -92,11 +98,25 @@ def test_a_name_that_contradicts_the_shapes_is_refused(weights):
         import_normflows(other, lever_arm=1)
 
 
+def test_weights_that_are_not_numbers_are_refused(weights):
+    state = torch.load(weights, weights_only=True)
+    name = next(n for n in state if n.endswith("final_layer.bias"))
+    torch.save(state | {name: torch.full_like(state[name], torch.nan)}, weights)
+    with pytest.raises(ForeignModelError, match=r"2hl_16hu\.pth: .*final\.bias expected finite"):
+        import_normflows(weights, lever_arm=6)
+    torch.save(state, weights)
+    with pytest.raises(ForeignModelError, match="finite number"):
+        import_normflows(weights, lever_arm=6, tail_bound=math.inf)
+
+
 def test_other_columns_come_from_a_file(weights, tmp_path):
     path = tmp_path / "columns.json"
     content = {"object": "t", "collection": "T", "source": "G", "targets": ["t"]}
     path.write_text(json.dumps(content | {"conditions": ["a", "b", "c"]}))
     assert import_normflows(weights, columns=path).card.layout.condition_names == ("a", "b", "c")
+    for ignored in ({"lever_arm": 6.0}, {"normalisation": "2025"}, {"thickness": 10.0}):
+        with pytest.raises(ForeignModelError, match="have no effect"):
+            import_normflows(weights, columns=path, **ignored)
     path.write_text(json.dumps(content | {"conditions": ["a", "b"]}))
     with pytest.raises(ForeignModelError, match="1 targets from 2 numbers"):
         import_normflows(weights, columns=path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -103,6 +104,9 @@ def test_columns_of_the_seed_in_its_order():
     assert layout.target_names[:3] == ("r9", "sieie", "etaWidth")
     assert layout.target_names[6:8] == ("hoe", "ecalPFClusterIso")
     assert layout.targets[6].transforms == (ZeroPeak(0.001), Log(1.0, 1e-3))
+    for wrong in (math.nan, math.inf, 0.0, -0.001):
+        with pytest.raises(ForeignModelError, match=r"shift of H/E of .* above 0"):
+            photon_columns(wrong)
     assert photon_columns(0.02).layout.targets[6].transforms[0] == ZeroPeak(0.02)
     assert layout.condition_names == ("pt", "ScEta", "phi", "rho", "is_data")
 
@@ -129,6 +133,9 @@ def test_normalisations_that_mean_something_else_are_refused(folder, weights):
     np.save(folder / "input_std.npy", np.ones(15))
     with pytest.raises(ForeignModelError, match="expected 16 finite numbers"):
         import_zuko(weights, folder, **ARCHITECTURE)
+    np.save(folder / "input_std.npy", np.array([1.0] * 15 + [1e300]))
+    with pytest.raises(ForeignModelError, match=r"not one is finite in \['energyErr'\]"):
+        import_zuko(weights, folder, **ARCHITECTURE)
     np.save(folder / "min_values.npy", np.zeros(9))
     with pytest.raises(ForeignModelError, match="second step"):
         import_zuko(weights, folder, **ARCHITECTURE)
@@ -154,3 +161,5 @@ def test_other_variables_come_from_a_file(folder, weights, tmp_path):
     path.write_text(json.dumps(content))
     bundle = import_zuko(weights, folder, **ARCHITECTURE, columns=path)
     assert bundle.card.layout.target_names[15] == "v15"
+    with pytest.raises(ForeignModelError, match="shift of H/E would have no effect"):
+        import_zuko(weights, folder, **ARCHITECTURE, columns=path, hoe_shift=0.02)
