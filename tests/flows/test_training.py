@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sys
 
 import numpy as np
 import pytest
@@ -171,6 +172,10 @@ def test_transforms_of_a_trained_model_return_its_table(trained):
         torch.tensor(c.values)[drawn.codes[:, k]] for k, c in enumerate(toy_layout().categories)
     ]
     assert torch.equal(torch.stack(values, 1), torch.from_numpy(table.categories))
+
+
+def test_training_leaves_the_denormals_of_its_thread_as_they_were(trained):
+    assert sys.float_info.min / 2 > 0
 
 
 def test_groups_are_never_split():
