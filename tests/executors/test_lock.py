@@ -145,6 +145,19 @@ def test_of_many_processes_one_takes_over(hold, tmp_path):
     ]
 
 
+@pytest.fixture(params=[False, True], ids=["Ctrl-C", "Ctrl-C ignored"])
+def handlers(request):
+    """Signals as in a run, started in the foreground or in the background of a shell."""
+    to_restore = {n: signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)}
+    interrupted = signal.SIG_IGN if request.param else signal.default_int_handler
+    signal.signal(signal.SIGINT, interrupted)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    yield
+    for number, handler in to_restore.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("handlers")
 def test_a_run_that_slept_too_long_stops(tmp_path, monkeypatch):
     monkeypatch.setattr(lock, "BEAT", 0.02)
     with OutputLock(tmp_path) as first:
