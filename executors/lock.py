@@ -180,7 +180,7 @@ class OutputLock:
                 if not self.held:
                     logger.error("%s was taken over by another run", self.path.parent)
                     main = threading.main_thread().ident or 0
-                    # wakes it even from a wait; what a shell started in its background ignores SIGINT
+                    # wakes it even from a wait; in the background of a shell SIGINT is ignored
                     ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
                     signal.pthread_kill(main, signal.SIGTERM if ignored else signal.SIGINT)
                     return
