@@ -217,7 +217,9 @@ class Stage:
             filled = sum(map(len, parts))
             if filled < rows:
                 parts.append(np.repeat(parts[0][:1], rows - filled, axis=0))
-            inputs.append(torch.from_numpy(np.concatenate(parts)).to(self.device))
+            whole = len(parts) == 1 and parts[0].flags.carray
+            joined = parts[0] if whole else np.concatenate(parts)
+            inputs.append(torch.from_numpy(joined).to(self.device))
         return [result.cpu().numpy() for result in self.function(*inputs)]
 
     def _halve(self, rows: int, lock: threading.Lock) -> None:

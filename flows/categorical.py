@@ -15,11 +15,22 @@ from flows.spec import HeadSpec
 __all__ = ["CategoricalHead", "CategoricalSampler", "encode"]
 
 
-def encode(codes: Tensor, sizes: tuple[int, ...]) -> Tensor:
-    """One-hot of every column side by side: codes ``(n, K)`` to uint8 ``(n, sum of sizes)``."""
-    offsets = torch.tensor([0, *accumulate(sizes)][:-1], dtype=torch.int64, device=codes.device)
-    encoded = torch.zeros(len(codes), sum(sizes), dtype=torch.uint8, device=codes.device)
-    return encoded.scatter_(1, codes.long() + offsets, 1)
+def encode(codes: Tensor, sizes: tuple[int, ...], behind: Tensor | None = None) -> Tensor:
+    """One-hot of every column side by side.
+
+    Arguments:
+        codes: ``(n, K)``, below ``sizes``.
+        sizes: Values of every column.
+        behind: Columns ``(n, F)`` to stand before them, whose type the result then has.
+    Returns: ``(n, F + sum of sizes)``; uint8 where nothing stands before.
+    """
+    first = 0 if behind is None else behind.shape[1]
+    dtype = torch.uint8 if behind is None else behind.dtype
+    offsets = torch.tensor([*accumulate(sizes, initial=first)][:-1], dtype=torch.int64)
+    encoded = torch.zeros(len(codes), first + sum(sizes), dtype=dtype, device=codes.device)
+    if behind is not None:
+        encoded[:, :first] = behind
+    return encoded.scatter_(1, codes.long() + offsets.to(codes.device), 1)
 
 
 class CategoricalHead(nn.Module):

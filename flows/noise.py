@@ -14,7 +14,7 @@ of numpy or torch alike, so the words are the same everywhere.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -23,12 +23,23 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from flows.noise_kernels import MULTIPLIERS, ROUNDS, WEYL, fill_words
+from flows.noise_kernels import (
+    MULTIPLIERS,
+    ROUNDS,
+    WEYL,
+    fill_normals,
+    fill_uniforms,
+    fill_words,
+)
+from flows.warm import compiled_first
 
 __all__ = [
     "Identity",
     "NoiseOverflowError",
+    "compile_kernels",
     "key_of",
+    "keyed_normals",
+    "keyed_uniforms",
     "normals",
     "normals_from_words",
     "philox",
@@ -188,16 +199,58 @@ def words(keys: Array, counters: Array, dims: int, attempt: Array) -> Array:
         dims: How many words per row; at most 4 · 2¹⁶.
         attempt: ``(n,)`` number of the try, below 2¹⁶.
     """
-    blocks = -(-dims // DIMENSIONS_PER_BLOCK)
-    _fits("block", [max(blocks - 1, 0)], 16)
+    _check_draw(dims, attempt)
+    if not isinstance(keys, Tensor):
+        drawn = np.empty((len(keys), dims), dtype=np.int64)
+        fill_words(*map(np.ascontiguousarray, (keys, counters, attempt)), drawn)
+        return drawn
+    if keys.device.type == "cpu":
+        return _filled(fill_words, keys, counters, dims, attempt, torch.int64)
+    return tensor_words(keys, counters, attempt, dims)
+
+
+def keyed_uniforms(keys: Tensor, counters: Tensor, dims: int, attempt: Tensor) -> Tensor:
+    """Make the uniforms of :func:`words`, float32 ``(n, dims)``, in one pass on the processor."""
+    _check_draw(dims, attempt)
+    if keys.device.type == "cpu":
+        return _filled(fill_uniforms, keys, counters, dims, attempt, torch.float32)
+    return uniforms_from_words(tensor_words(keys, counters, attempt, dims))
+
+
+def keyed_normals(keys: Tensor, counters: Tensor, dims: int, attempt: Tensor) -> Tensor:
+    """Make the normals of :func:`words`, float32 ``(n, dims)``, in one pass on the processor."""
+    _check_draw(dims, attempt)
+    if keys.device.type == "cpu":
+        return _filled(fill_normals, keys, counters, dims, attempt, torch.float32)
+    even = dims + dims % 2
+    return normals_from_words(tensor_words(keys, counters, attempt, even))[:, :dims]
+
+
+def _filled(
+    fill: Callable[..., None],
+    keys: Tensor,
+    counters: Tensor,
+    dims: int,
+    attempt: Tensor,
+    dtype: torch.dtype,
+) -> Tensor:
+    """What a kernel makes of rows in the processor's memory."""
+    made = torch.empty((len(keys), dims), dtype=dtype)
+    fill(*(t.contiguous().numpy() for t in (keys, counters, attempt)), made.numpy())
+    return made
+
+
+def compile_kernels() -> None:
+    """Compile what draws on the processor before threads ask for it."""
+    rows = torch.zeros(0, 3, dtype=torch.int64)
+    for draw in (words, keyed_uniforms, keyed_normals):
+        compiled_first(draw, rows[:, :2], rows, 1, rows[:, 0])
+
+
+def _check_draw(dims: int, attempt: Any) -> None:
+    _fits("block", [max(-(-dims // DIMENSIONS_PER_BLOCK) - 1, 0)], 16)
     if len(attempt):
         _fits("attempt", (int(attempt.min()), int(attempt.max())), 16)
-    if not isinstance(keys, Tensor):
-        return _compiled_words(keys, counters, attempt, dims)
-    if keys.device.type == "cpu":
-        arrays = keys.numpy(), counters.numpy(), attempt.numpy()
-        return torch.from_numpy(_compiled_words(*arrays, dims))
-    return tensor_words(keys, counters, attempt, dims)
 
 
 def tensor_words(keys: Tensor, counters: Tensor, attempt: Tensor, dims: int) -> Tensor:
@@ -208,14 +261,6 @@ def tensor_words(keys: Tensor, counters: Tensor, attempt: Tensor, dims: int) -> 
     first = [counters[:, i : i + 1] | (block & 0) for i in range(3)]
     quartets = philox((*first, last), (keys[:, 0:1], keys[:, 1:2]))
     return torch.stack(quartets, -1).reshape(len(keys), -1)[:, :dims]
-
-
-def _compiled_words(
-    keys: NDArray[Any], counters: NDArray[Any], attempt: NDArray[Any], dims: int
-) -> NDArray[np.int64]:
-    drawn = np.empty((len(keys), dims), dtype=np.int64)
-    fill_words(*map(np.ascontiguousarray, (keys, counters, attempt)), drawn)
-    return drawn
 
 
 def uniforms_from_words(word: Array) -> Array:
@@ -248,9 +293,11 @@ def normals_from_words(word: Array) -> Array:
     return both.astype(np.float32).reshape(word.shape)
 
 
-def _identity_words(identity: Identity, purpose: str, dims: int, attempt: int) -> NDArray[np.int64]:
-    attempts = np.full(len(identity), attempt, dtype=np.int64)
-    return words(identity.keys(purpose), identity.counters(), dims, attempts)
+def _identity(identity: Identity, purpose: str, attempt: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Keys, counters and attempt of every row."""
+    attempts = torch.full((len(identity),), attempt)
+    keys, counters = identity.keys(purpose), identity.counters()
+    return torch.from_numpy(keys), torch.from_numpy(counters), attempts
 
 
 def uniforms(
@@ -262,9 +309,8 @@ def uniforms(
     device: str | torch.device = "cpu",
 ) -> Tensor:
     """Uniform numbers of every row for one purpose, float32 ``(n, dims)`` inside (0, 1)."""
-    return torch.from_numpy(
-        uniforms_from_words(_identity_words(identity, purpose, dims, attempt))
-    ).to(device)
+    keys, counters, tries = (t.to(device) for t in _identity(identity, purpose, attempt))
+    return keyed_uniforms(keys, counters, dims, tries)
 
 
 def normals(
@@ -276,6 +322,5 @@ def normals(
     device: str | torch.device = "cpu",
 ) -> Tensor:
     """Standard normal numbers of every row for one purpose, float32 ``(n, dims)``."""
-    even = dims + dims % 2
-    word = torch.from_numpy(_identity_words(identity, purpose, even, attempt)).to(device)
-    return normals_from_words(word)[:, :dims]
+    keys, counters, tries = (t.to(device) for t in _identity(identity, purpose, attempt))
+    return keyed_normals(keys, counters, dims, tries)

@@ -113,7 +113,7 @@ class ObjectSampler:
         context = features
         if self.head is not None:
             codes = self.head(uniform, features)
-            context = torch.cat([features, encode(codes, self.model.sizes).float()], 1)
+            context = encode(codes, self.model.sizes, behind=features)
         latent = normal if self.flow is None else self.flow(normal, context)
         return self.columns.to_physics(latent, conditions, codes)
 

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from flows.batching import ComputePool, Stage, default_threads
 from flows.bundle import Bundle, BundleError
 from flows.card import Card
+from flows.memory import keep_freed
+from flows.noise import compile_kernels
 
 __all__ = ["KINDS", "MICRO_BATCH", "ResidentModel", "forget", "resident"]
 
@@ -149,6 +151,8 @@ def _build(bundle: Bundle, path: Path | None, device: str) -> ResidentModel:
         raise BundleError(msg)
     module, _, name = KINDS[kind].partition(":")
     factory: type[ResidentModel] = getattr(importlib.import_module(module), name)
+    keep_freed()
+    compile_kernels()
     if device not in _pools:
         _pools[device] = ComputePool(default_threads() if device == "cpu" else 1)
     return factory(bundle, path, device, _pools[device])

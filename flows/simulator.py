@@ -12,7 +12,7 @@ from torch import Tensor
 
 from flows.batching import ComputePool
 from flows.bundle import Bundle
-from flows.noise import Identity, normals_from_words, uniforms_from_words, words
+from flows.noise import Identity, keyed_normals, keyed_uniforms
 from flows.objectmodel import ObjectModel, ObjectSampler
 from flows.pileup import draw_rows
 from flows.resident import ResidentModel
@@ -94,9 +94,14 @@ class ObjectSimulator(ResidentModel):
         drawn = usable[kept]
         targets = np.full((len(drawn), len(self.layout.targets)), np.nan, dtype=np.float32)
         categories = np.full((len(drawn), len(self._values)), MISSING_CATEGORY, dtype=np.int64)
-        if chosen.any():
-            inputs = features[chosen], good[chosen]
-            targets[drawn], codes = self._columns(inputs, who.take(chosen), counters)
+        rows = np.flatnonzero(chosen)
+        if len(rows):
+            inputs = features.take(rows, axis=0), good.take(rows, axis=0)
+            made, codes = self._columns(inputs, who.take(rows), counters)
+            if drawn.all():
+                targets = made
+            else:
+                targets[drawn] = made
             for k, values in enumerate(self._values):
                 categories[drawn, k] = values[codes[:, k]]
         return Simulated(kept, targets, categories, counters)
@@ -171,18 +176,17 @@ class ObjectSimulator(ResidentModel):
     def _keep(self, conditions: Tensor, keys: Tensor, counters: Tensor) -> tuple[Tensor, ...]:
         probability, features = self._sampler.probability(conditions)
         attempt = torch.zeros_like(keys[:, 0])
-        uniform = uniforms_from_words(words(keys, counters, 1, attempt))[:, 0]
+        uniform = keyed_uniforms(keys, counters, 1, attempt)[:, 0]
         return uniform < probability, probability, features
 
     def _draw(
         self, features: Tensor, conditions: Tensor, noise: Tensor, attempt: Tensor
     ) -> tuple[Tensor, ...]:
         discrete, targets = len(self._sampler.model.sizes), len(self.layout.targets)
-        first = words(noise[:, 0:2], noise[:, 4:7], discrete, torch.zeros_like(attempt))
-        even = targets + targets % 2
-        second = words(noise[:, 2:4], noise[:, 4:7], even, attempt)
-        normal = normals_from_words(second)[:, :targets]
-        return self._sampler.draw(features, conditions, uniforms_from_words(first), normal)
+        owner = noise[:, 4:7].contiguous()
+        uniform = keyed_uniforms(noise[:, 0:2], owner, discrete, torch.zeros_like(attempt))
+        normal = keyed_normals(noise[:, 2:4], owner, targets, attempt)
+        return self._sampler.draw(features, conditions, uniform, normal)
 
     def _training_ranges(self) -> NDArray[np.float64]:
         ranges = self.card.ranges

@@ -36,7 +36,7 @@ def main() -> int:
     from flows.column_kernels import bound, fill_forward, fill_inverse, settle
     from flows.engine import compile_flow
     from flows.kernels import fused_spline
-    from flows.noise import words
+    from flows.noise import compile_kernels, words
     from flows.spec import FlowSpec
 
     for features in (1, 3):
@@ -51,6 +51,7 @@ def main() -> int:
     fused_spline(x, parameters, 8, 4.0)[0].sum().backward()  # type: ignore[no-untyped-call]
     integers = np.zeros((1, 3), dtype=np.int64)
     words(integers[:, :2].copy(), integers, 1, integers[:, 0].copy())
+    compile_kernels()
     column, knots, marks = np.zeros(1), np.arange(2.0), np.zeros((2, 1), dtype=bool)
     for fill in (fill_forward, fill_inverse):
         fill(column, knots, knots, knots + 1, column)

@@ -1,10 +1,9 @@
 """Compiled loops of flows of one feature: many samples of one context share its parameters.
 
 Noise is made where it is used: Philox words of the frozen layout of :mod:`flows.noise`, sample s of
-a context being dimension s of its row, then normals by Box and Muller. The polynomials for the
-logarithm and for sine and cosine stay within 1e-14, so that rounding to float32 gives the library's
-normals but for ties. Splines are evaluated in float64 whatever the network computed with. No order
-of summation depends on the length of a loop: a sample's bits depend on nothing but itself.
+a context being dimension s of its row, then normals by Box and Muller. Splines are evaluated in
+float64 whatever the network computed with. No order of summation depends on the length of a loop: a
+sample's bits depend on nothing but itself.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from typing import Any
 import numba
 import numpy as np
 
-from flows.noise_kernels import quartet
+from flows.noise_kernels import fill_pairs, settle_normals
 
 __all__ = ["AFFINE", "LINEAR", "SPLINE", "draw", "invert"]
 
@@ -23,87 +22,11 @@ LINEAR, AFFINE, SPLINE = 0, 1, 2
 """Kinds of steps."""
 CHUNK = 256
 """Samples that are taken through all steps together: their buffers stay in the first cache."""
-QUARTER = 1 << 30
-"""A quarter turn in units of the random word."""
 NUMBERS = 7
 """Numbers per bin: y, x, width, δ, d₀ + d₁ − 2 δ, h (δ − d₀), h d₀."""
 
-_MASK, _SHIFT16 = np.uint64(0xFFFFFFFF), np.uint64(16)
-_TWO_TO_MINUS_32, _RADIANS = 2.0**-32, math.pi * 2.0**-31
-_SQRT_HALF_BITS, _MANTISSA = np.int64(0x3FE6A09E667F3BCD), np.int64(52)
-_LN2 = math.log(2.0)
-_L = tuple(2.0 / (2 * n + 1) for n in range(10))
-_S = tuple((-1.0) ** n / math.factorial(2 * n + 1) for n in range(8))
-_C = tuple((-1.0) ** n / math.factorial(2 * n) for n in range(9))
 _THRESHOLD = 20.0
 """From here torch's softplus is the identity."""
-
-
-@numba.njit(nogil=True, error_model="numpy", inline="always")  # type: ignore[untyped-decorator]
-def _words(key: Any, counter: Any, first: int, blocks: int, attempt: int, u: Any, v: Any) -> None:
-    """Words of the blocks from ``first``: u and v of two pairs per block."""
-    last = (np.uint64(attempt) & np.uint64(0xFFFF)) << _SHIFT16
-    key0, key1 = np.uint64(key[0]) & _MASK, np.uint64(key[1]) & _MASK
-    event0, event1 = np.uint64(counter[0]) & _MASK, np.uint64(counter[1]) & _MASK
-    place = np.uint64(counter[2]) & _MASK
-    for b in range(blocks):
-        c3 = last | (np.uint64(first + b) & np.uint64(0xFFFF))
-        four = quartet(event0, event1, place, c3, key0, key1)
-        u[2 * b], v[2 * b] = np.int64(four[0]), np.int64(four[1])
-        u[2 * b + 1], v[2 * b + 1] = np.int64(four[2]), np.int64(four[3])
-
-
-@numba.njit(nogil=True, error_model="numpy", inline="always")  # type: ignore[untyped-decorator]
-def _normals(u: Any, v: Any, pairs: int, space: Any, bits: Any, z: Any) -> None:
-    """Normals ``z`` ``(2 · pairs,)``, rounded to float32; ``bits`` are those of ``space``."""
-    for p in range(pairs):
-        space[p] = (np.float64(u[p]) + 0.5) * _TWO_TO_MINUS_32
-    for p in range(pairs):
-        exponent = (bits[p] - _SQRT_HALF_BITS) >> _MANTISSA
-        bits[p] -= exponent << _MANTISSA
-        u[p] = exponent
-    for p in range(pairs):
-        f = space[p] - 1.0
-        s = f / (2.0 + f)
-        t = s * s
-        log = _L[9]
-        log = log * t + _L[8]
-        log = log * t + _L[7]
-        log = log * t + _L[6]
-        log = log * t + _L[5]
-        log = log * t + _L[4]
-        log = log * t + _L[3]
-        log = log * t + _L[2]
-        log = log * t + _L[1]
-        log = log * t + _L[0]
-        radius = math.sqrt(-2.0 * (np.float64(u[p]) * _LN2 + log * s))
-        quarter = (v[p] + np.int64(QUARTER // 2)) >> np.int64(30)
-        r = (np.float64(v[p] - (quarter << np.int64(30))) + 0.5) * _RADIANS
-        t = r * r
-        sine = _S[7]
-        sine = sine * t + _S[6]
-        sine = sine * t + _S[5]
-        sine = sine * t + _S[4]
-        sine = sine * t + _S[3]
-        sine = sine * t + _S[2]
-        sine = sine * t + _S[1]
-        sine = (sine * t + _S[0]) * r
-        cosine = _C[8]
-        cosine = cosine * t + _C[7]
-        cosine = cosine * t + _C[6]
-        cosine = cosine * t + _C[5]
-        cosine = cosine * t + _C[4]
-        cosine = cosine * t + _C[3]
-        cosine = cosine * t + _C[2]
-        cosine = cosine * t + _C[1]
-        cosine = cosine * t + _C[0]
-        odd = (quarter & np.int64(1)) == 1
-        along = sine if odd else cosine
-        across = cosine if odd else sine
-        along = -along if ((quarter + np.int64(1)) & np.int64(2)) == 2 else along
-        across = -across if (quarter & np.int64(2)) == 2 else across
-        z[2 * p] = np.float64(np.float32(radius * along))
-        z[2 * p + 1] = np.float64(np.float32(radius * across))
 
 
 @numba.njit(nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
@@ -284,8 +207,8 @@ def draw(
         for first in range(start, stop, CHUNK):
             count = min(CHUNK, stop - first)
             blocks = (count + 3) // 4
-            _words(keys[i], counters[i], (first - start) // 4, blocks, attempt, u, v)
-            _normals(u, v, 2 * blocks, space, bits, z)
+            fill_pairs(keys[i], counters[i], (first - start) // 4, blocks, attempt, u, v)
+            settle_normals(u, v, 2 * blocks, space, bits, z)
             for j in range(count):
                 z[j] = z[j] * base[1] + base[0]
             _apply(z, count, steps, constants, tables, place)

@@ -29,6 +29,12 @@ def test_probabilities_sum_to_one():
         assert abs(float(logp.exp().sum()) - 1) < 1e-5
 
 
+def test_codes_are_encoded_behind_other_columns():
+    codes, features = every_code(), torch.randn(len(every_code()), 5)
+    expected = torch.cat([features, encode(codes, SIZES).float()], 1)
+    assert torch.equal(encode(codes, SIZES, behind=features), expected)
+
+
 def test_draws_follow_the_probabilities():
     head, codes = make(), every_code()
     context = torch.randn(1, 3)

@@ -12,6 +12,8 @@ from flows.noise import (
     Identity,
     NoiseOverflowError,
     key_of,
+    keyed_normals,
+    keyed_uniforms,
     normals,
     normals_from_words,
     philox,
@@ -20,6 +22,7 @@ from flows.noise import (
     uniforms_from_words,
     words,
 )
+from flows.noise_kernels import settle_normals
 
 # Random123 1.14.0, examples/kat_vectors, "philox4x32 10"
 KNOWN = [
@@ -163,6 +166,33 @@ def test_compiled_words_are_those_of_torch(seed, dims, attempt):
     assert np.array_equal(
         words(*map(torch.from_numpy, (keys, counters)), dims, torch.from_numpy(tries)), plain
     )
+
+
+def test_extreme_words_give_finite_normals():
+    """Words 0 and 2³² − 1 at all four places: the ends of the logarithm and of the circle."""
+    grid = np.array([0, 1, 2**29 - 1, 2**29, 2**30, 2**31 - 1, 2**31, 2**32 - 1], dtype=np.int64)
+    u, v = (a.ravel().copy() for a in np.meshgrid(grid, grid))
+    expected = normals_from_words(np.stack([u, v], 1)).ravel()
+    space, z = np.empty(len(u)), np.empty(2 * len(u))
+    settle_normals(u, v, len(u), space, space.view(np.int64), z)
+    assert np.abs(z - expected).max() <= 1e-6
+    assert np.abs(z).max() > 6.5
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 17), st.integers(0, 2**16 - 1))
+def test_compiled_noise_is_that_of_torch(seed, dims, attempt):
+    """Uniforms to the bit; normals to the 1e-6 that backends are allowed, nearly all to the bit."""
+    draw = np.random.default_rng(seed)
+    keys, counters = (torch.from_numpy(draw.integers(0, 2**32, (5, n))) for n in (2, 3))
+    tries = torch.full((5,), attempt)
+    word = tensor_words(keys, counters, tries, dims + dims % 2)
+    assert torch.equal(
+        keyed_uniforms(keys, counters, dims, tries), uniforms_from_words(word[:, :dims])
+    )
+    made, plain = keyed_normals(keys, counters, dims, tries), normals_from_words(word)[:, :dims]
+    assert made.dtype == torch.float32
+    assert (made - plain).abs().max() <= 1e-6
+    assert (made == plain).float().mean() > 0.9
 
 
 def test_normals_of_a_row_do_not_depend_on_the_number_of_rows():
