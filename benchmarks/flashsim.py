@@ -141,7 +141,8 @@ def _print_overhead(result: dict[str, Any]) -> None:
     for name in (*names, "peak_rss_mb"):
         limit = f" (at most {TARGETS[name]:g})" if name in TARGETS else ""
         print(f"{name}: {result[name]:.1f}{limit}")
-    print(f"mb_per_10k_events: {result['mb_per_10k_events']:.1f}")
+    for name in ("uproot_copy_us_per_event", "mb_per_10k_events"):
+        print(f"{name}: {result[name]:.1f}")
 
 
 def _print_quality(found: dict[str, Any]) -> None:
