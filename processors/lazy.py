@@ -47,9 +47,11 @@ def simulated_collections(
     a graph of dask-awkward; of the input only the branches that the conditions are made of are
     read then (about twenty):
 
-        made = dask_awkward.map_partitions(simulated_collections, events, dataset="ttbar")
-        events["FlashJet"] = made.Jet
+        flash = dask_awkward.map_partitions(simulated_collections, events, dataset="ttbar")
+        flash.Jet.pt
 
+    Beside the events, it is computed where it is used; assigned to a field of them, wherever they
+    are.
     What was clipped or left out is logged as information; the processor's report counts it.
 
     Arguments:
