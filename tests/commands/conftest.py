@@ -15,6 +15,8 @@ _spec.loader.exec_module(_fixtures)
 
 sample = _fixtures.sample
 write_events = _fixtures.write_events
+certificates = _fixtures.certificates
+tls_scheduler = _fixtures.tls_scheduler
 
 
 @pytest.fixture(scope="session")

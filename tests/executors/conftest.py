@@ -70,3 +70,31 @@ def scheduler():
 
     with open_client(ExecutorSettings("dask", workers=2)) as client:
         yield client.scheduler.address
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Authority, certificate and key, named as coffea-casa mounts them."""
+    from tests.executors.certificates import Authority
+
+    return Authority(tmp_path_factory.mktemp("certificates")).issue()
+
+
+@pytest.fixture(scope="session")
+def tls_scheduler(certificates):
+    """Address of a Dask scheduler that speaks TLS alone, with two workers."""
+    import distributed
+
+    from executors.credentials import security_from_files
+
+    with distributed.LocalCluster(
+        n_workers=2,
+        threads_per_worker=1,
+        protocol="tls://",
+        security=security_from_files(certificates),
+        host="127.0.0.1",
+        dashboard_address="127.0.0.1:0",
+        worker_dashboard_address="127.0.0.1:0",
+        silence_logs="CRITICAL",
+    ) as cluster:
+        yield cluster.scheduler_address
