@@ -80,6 +80,12 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1, metavar="S", help="default: 1")
     parser.add_argument("--epochs", type=int, metavar="N", help="passes of the flow; default: 40")
     parser.add_argument("--threads", type=int, metavar="N", help="default: all cores")
+    parser.add_argument(
+        "--device",
+        choices=("auto", "cpu", "cuda"),
+        default="auto",
+        help="where the networks are trained; default: auto, a GPU if there is one",
+    )
     add_execution(parser)
     parser.add_argument("--chunksize", type=int, metavar="N", help="events per chunk")
     parser.add_argument("-v", "--verbose", action="store_true", help="say more; show tracebacks")
@@ -107,7 +113,7 @@ def _train(options: argparse.Namespace) -> int:
     from processors.evaluation import evaluate, hold_out
     from processors.extraction import load_tables
 
-    table = _table(options.object)
+    table, device = _table(options.object), _device(options.device)
     start = Bundle.load(options.start) if options.start else None
     _probe_target(options.output)
     work = prepare_output(options.work or _beside(options.output, ".training"))
@@ -122,7 +128,8 @@ def _train(options: argparse.Namespace) -> int:
             f"{int(complete.reconstructed.sum()):,} reconstructed, "
             f"{len(unseen.reconstructed):,} held out"
         )
-        training = _settings(options, table, plan, work, threads)
+        training = _settings(options, table, plan, work)
+        training = dataclasses.replace(training, threads=threads, device=device)
         bundle = train_object(seen, table.layout(), training, progress=_tell, start_from=start)
         bundle = _with_metrics(bundle, evaluate(bundle, unseen, options.seed))
         bundle.save(options.output)
@@ -180,6 +187,22 @@ def _table(name: str) -> ObjectTable:
     return TABLES[name.removeprefix(PREFIX)]
 
 
+def _device(name: str) -> str:
+    """Device of a name.
+
+    Raises: ConfigurationError where this machine has none.
+    """
+    import torch
+
+    found = torch.cuda.is_available()
+    if name == "auto":
+        return "cuda" if found else "cpu"
+    if name == "cuda" and not found:
+        msg = "--device cuda: torch sees no GPU here; use auto or cpu, or a node with one"
+        raise ConfigurationError(msg)
+    return name
+
+
 def _extract(
     options: argparse.Namespace, settings: ExecutorSettings, table: ObjectTable, work: Path
 ) -> tuple[Plan, list[str]]:
@@ -216,13 +239,12 @@ def _extract(
 
 
 def _settings(
-    options: argparse.Namespace, table: ObjectTable, plan: Plan, work: Path, threads: int
+    options: argparse.Namespace, table: ObjectTable, plan: Plan, work: Path
 ) -> TrainingSettings:
     from flows.training import TrainingSettings
 
     settings = TrainingSettings(
         seed=options.seed,
-        threads=threads,
         checkpoints=work / "checkpoints" / table.name,
         era=options.era,
         source=options.fileset or ", ".join(options.inputs),

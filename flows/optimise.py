@@ -241,6 +241,10 @@ class _Run:
         """Leave the best averaged weights in the module."""
         self._put(self.best)
 
+    def _placed(self, values: list[Tensor]) -> list[Tensor]:
+        """Values of the parameters, where those are."""
+        return [value.to(now.device) for value, now in zip(values, self.parameters)]
+
     def _put(self, values: list[Tensor]) -> None:
         for parameter, value in zip(self.parameters, values):
             parameter.copy_(value)
@@ -268,7 +272,7 @@ class _Run:
     @torch.no_grad()
     def load(self, path: Path, fingerprint: str) -> None:
         """Go on from a checkpoint."""
-        state: dict[str, Any] = torch.load(path, weights_only=True)
+        state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
         if state["fingerprint"] != fingerprint:
             msg = (
                 f"checkpoint {path} belongs to another training (table, columns or settings "
@@ -277,7 +281,7 @@ class _Run:
             raise TrainingError(msg)
         self.epoch, self.step = state["epoch"], state["step"]
         self._put(state["current"])
-        self.average, self.best = state["average"], state["best"]
+        self.average, self.best = (self._placed(state[name]) for name in ("average", "best"))
         self.optimiser.load_state_dict(state["optimiser"])
         self.generator.set_state(state["generator"])
         train, validation = state["history"]

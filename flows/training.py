@@ -52,6 +52,7 @@ class TrainingSettings:
         seed: Seed of split, noise, weights and order.
         validation: Share of the groups that decides which weights are best.
         threads: Threads of torch while training.
+        device: Where the networks are trained; the bundle does not depend on it but for rounding.
         flow: Recipe of the flow.
         categories: Recipe of the categorical head.
         efficiency: Recipe of the efficiency.
@@ -73,6 +74,7 @@ class TrainingSettings:
     seed: int = 1
     validation: float = 0.05
     threads: int = 1
+    device: str = "cpu"
     flow: Recipe = FLOW
     categories: Recipe = CATEGORIES
     efficiency: Recipe = EFFICIENCY
@@ -148,8 +150,9 @@ def train_object(
         model = _continued(start_from, table)
     data = prepare(table, model, settings.seed)
     trainer = _Trainer(model, data, settings, progress, _fingerprint(data, fitted))
-    histories = trainer.train()
+    histories, measured = trainer.train(), trainer.metrics()
     curves = {name: _curves(history) for name, history in histories.items()}
+    model.to("cpu")
     card = Card(
         kind=KIND,
         name=settings.name or layout.object,
@@ -160,7 +163,7 @@ def train_object(
         seed_system=settings.seed_system,
         source=settings.source,
         provenance=_provenance(settings, data, start_from),
-        metrics=curves | trainer.metrics(),
+        metrics=curves | measured,
     )
     bundle = Bundle(card, {n: t.clone() for n, t in model.to_tensors().items()})
     return with_reference(bundle, table.conditions)
@@ -177,11 +180,13 @@ class _Trainer:
         progress: ProgressCall | None,
         fingerprint: str,
     ) -> None:
-        self.model, self.data, self.settings = model, data, settings
+        device, self.settings = settings.device, settings
+        self.model = model.to(device)
+        self.data = Prepared(*(tensor.to(device) for tensor in data))
         self.progress, self.fingerprint = progress, fingerprint
         everything, matched = split(data, settings.validation, settings.seed)
-        self.gen_train, self.gen_validation = everything
-        self.reco_train, self.reco_validation = matched
+        self.gen_train, self.gen_validation = (rows.to(device) for rows in everything)
+        self.reco_train, self.reco_validation = (rows.to(device) for rows in matched)
 
     def train(self) -> dict[str, History]:
         """Train what the model has; return the loss curves."""
@@ -231,7 +236,7 @@ class _Trainer:
         history = self._run("efficiency", loss, self.gen_train, self.gen_validation)
         with torch.no_grad():
             score = net.logit(data.features[self.gen_validation])
-        net.calibrate(score, data.reconstructed[self.gen_validation])
+        net.calibrate(score.cpu(), data.reconstructed[self.gen_validation].cpu())
         return history
 
     def _categories(self) -> History:
@@ -344,8 +349,12 @@ def _provenance(settings: TrainingSettings, data: Prepared, start: Bundle | None
 
 
 def _settings_of(network: str, settings: TrainingSettings) -> str:
-    """Everything that decides one network's training; the other networks' recipes do not."""
+    """Everything that decides one network's training; the other networks' recipes do not.
+
+    Nor does the device: what was begun on one goes on on another.
+    """
     values = _plain_settings(settings)
+    values.pop("device")
     kept = {k: v for k, v in values.items() if k == network or k not in NETWORKS}
     return hashlib.sha256(repr(kept).encode()).hexdigest()
 

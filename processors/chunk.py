@@ -9,32 +9,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from flows.noise import Identity
 from processors.blocks import Block
 from processors.comparison import Comparison
-from processors.conditions import (
-    GenContent,
-    Source,
-    conditions,
-    event_weights,
-    has_pileup,
-    pileup_columns,
-    read_gen,
-    read_pileup,
-)
+from processors.conditions import event_weights, pileup_columns
 from processors.config import FlashSimConfig
 from processors.content import read_content
 from processors.counters import Counters
+from processors.event_simulation import EventSimulation, GenEvents, Made
 from processors.folders import dataset_folder
-from processors.identity import EventIds, event_ids, join, repeated
+from processors.identity import EventIds, join, repeated
 from processors.jagged import Flat
-from processors.objects.registry import TABLES
-from processors.objects.table import ObjectTable
-from processors.objects.vocabulary import PILEUP_FIELDS
-from processors.output import collections, event_content
+from processors.output import event_content
 from processors.recorded import read_recorded
 from processors.sidetrees import carries_side_trees, side_trees, sum_of_weights
-from processors.simulation import Simulated, simulate
 from processors.validation import Validation
 from processors.writer import EventWriter, event_writer
 
@@ -78,10 +65,12 @@ class Chunk:
         self.events = events
         self.dataset: str = events.metadata["dataset"]
         self.models = models
-        self.tables = [TABLES[name] for name in TABLES if name in self.models]
-        names = [table.collection for table in self.tables] if self.config.histograms else []
-        self.validation = Validation(names)
         self.counters = Counters(dict.fromkeys(COUNTERS, 0))
+        self.simulation = EventSimulation(
+            models, self.dataset, seed=config.seed, folds=config.oversample, counters=self.counters
+        )
+        made = [table.collection for table in self.simulation.tables]
+        self.validation = Validation(made if config.histograms else [])
         self.seen: list[EventIds] = []
 
     def writer(self) -> AbstractContextManager[EventWriter | None]:
@@ -108,82 +97,56 @@ class Chunk:
     def run(self, block: Block, writer: EventWriter | None) -> None:
         """Simulate, write, compare one block."""
         prepared = self._prepare(block)
-        simulated, recorded = {}, {}
-        for table in self.tables:
-            with self.counters.stage("select"):
-                source = conditions(table, prepared.gen, prepared.pileup)
-            simulated[table.collection] = (source, self._simulate(table, source, prepared))
-            with self.counters.stage("read"):
-                found = None
-                if self.config.histograms:
-                    found = read_recorded(prepared.events, table, source, prepared.gen)
-            recorded[table.collection] = found
-        with self.counters.stage("select"):
-            results = {name: result for name, (_, result) in simulated.items()}
-            made = collections(results, prepared.gen)
+        made = self.simulation.make(prepared.gen)
         if writer is not None:
-            self._write(prepared, made, writer)
+            self._write(prepared, made.collections, writer)
         if self.config.histograms:
-            with self.counters.stage("validate"):
-                compare = Comparison(self.validation, self.counters, self.config.oversample)
-                for name, (source, result) in simulated.items():
-                    compare.add(name, source, result, made[name], recorded[name], prepared.weights)
-                compare.events(made, recorded, prepared.weights)
-        self.seen.append(prepared.ids)
+            self._compare(prepared, made)
+        self.seen.append(prepared.gen.ids)
+
+    def _compare(self, prepared: _Prepared, made: Made) -> None:
+        """Fill the histograms of a block, with full simulation where the input has it."""
+        recorded = {}
+        with self.counters.stage("read"):
+            for table in self.simulation.tables:
+                name = table.collection
+                recorded[name] = read_recorded(
+                    prepared.events, table, made.sources[name], prepared.gen.gen
+                )
+        with self.counters.stage("validate"):
+            compare = Comparison(self.validation, self.counters, self.config.oversample)
+            for name, result in made.simulated.items():
+                compare.add(
+                    name,
+                    made.sources[name],
+                    result,
+                    made.collections[name],
+                    recorded[name],
+                    prepared.weights,
+                )
+            compare.events(made.collections, recorded, prepared.weights)
 
     def _prepare(self, block: Block) -> _Prepared:
         with self.counters.stage("read"):
-            gen, ids = read_gen(block.events), event_ids(block.events)
-            weights = event_weights(block.events)
-            stored = has_pileup(block.events)
-            pileup = read_pileup(block.events) if stored else self._draw_pileup(ids)
+            gen, weights = self.simulation.read(block.events), event_weights(block.events)
         events = block.stop - block.start
         self.counters["events.read"] += events
-        self.counters["events.pileup_drawn"] += 0 if stored else events
-        self.counters["events.digested_identity"] += events if ids.digested else 0
+        self.counters["events.pileup_drawn"] += events if gen.drawn else 0
+        self.counters["events.digested_identity"] += events if gen.ids.digested else 0
         fields = set(block.events.fields)
         for counter, branch in FILLED.items():
             self.counters[counter] += 0 if branch in fields else events
         self.counters["sum_genweight.read"] += float(weights.sum())
-        return _Prepared(block.events, gen, ids, weights, pileup, drawn=not stored)
-
-    def _draw_pileup(self, ids: EventIds) -> np.ndarray:
-        """Pile-up of each event from the profile of the first bundle, in the conditions' order."""
-        zero = np.zeros(len(ids.event), dtype=np.int64)
-        identity = Identity(
-            seed=self.config.seed,
-            dataset=self.dataset,
-            collection="Pileup",
-            run=ids.run,
-            luminosity_block=ids.luminosity_block,
-            event=ids.event,
-            index=zero,
-            fold=zero,
-        )
-        model = self.models[self.tables[0].name]
-        drawn = model.draw_pileup(identity)
-        order = [model.card.layout.pileup.index(f"Pileup_{name}") for name in PILEUP_FIELDS]
-        return np.ascontiguousarray(drawn[:, order])
-
-    def _simulate(self, table: ObjectTable, source: Source, prepared: _Prepared) -> Simulated:
-        return simulate(
-            table,
-            self.models[table.name],
-            source,
-            prepared.ids,
-            seed=self.config.seed,
-            dataset=self.dataset,
-            folds=self.config.oversample,
-            counters=self.counters,
-        )
+        return _Prepared(block.events, gen, weights)
 
     def _write(self, prepared: _Prepared, made: dict[str, Flat], writer: EventWriter) -> None:
         with self.counters.stage("read"):
             content = read_content(prepared.events)
         with self.counters.stage("write"):
-            pileup = pileup_columns(prepared.pileup) if prepared.drawn else {}
+            gen = prepared.gen
+            pileup = pileup_columns(gen.pileup) if gen.drawn else {}
             folds = self.config.oversample
-            columns = event_content(content, made, prepared.ids, prepared.weights, pileup, folds)
+            columns = event_content(content, made, gen.ids, prepared.weights, pileup, folds)
             writer.extend(columns)
         self.counters["events.written"] += len(prepared.weights) * self.config.oversample
         self.counters["sum_genweight.written"] += float(prepared.weights.sum())
@@ -208,8 +171,5 @@ class _Prepared(NamedTuple):
     """What is known of a block before anything is simulated."""
 
     events: Any
-    gen: GenContent
-    ids: EventIds
+    gen: GenEvents
     weights: np.ndarray
-    pileup: np.ndarray
-    drawn: bool

@@ -89,6 +89,8 @@ class Source(NamedTuple):
 def location(events: Any) -> str:
     """Where a chunk is, for messages: ``file:tree, entries start-stop``."""
     metadata = getattr(events, "metadata", None) or {}
+    if ak.backend(events) == "typetracer":
+        return "events that are not read yet"
     if "filename" not in metadata:
         return f"{len(events)} events in memory"
     return (

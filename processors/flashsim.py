@@ -17,6 +17,7 @@ from processors.conditions import require_simulation
 from processors.config import FlashSimConfig, FlowConfig
 from processors.errors import ConfigurationError
 from processors.objects.registry import TABLES, check_layout
+from processors.objects.table import ObjectTable
 from processors.summary import finish
 
 __all__ = ["FlashSim", "FlashSimConfig", "FlowNanoAODSchema"]
@@ -70,19 +71,31 @@ class FlashSim(FlowProcessor):
 
         Raises: ConfigurationError, flows.bundle.BundleError.
         """
-        digests, objects = [], []
-        for path in self.config.bundles:
-            bundle = Bundle.load(path)
-            objects.append(check_layout(bundle.card, path).name)
-            digests.append(bundle.digest)
-        if len(set(objects)) < len(objects):
-            message = f"bundles {list(self.config.bundles)} simulate {objects}: give one per object"
-            raise ConfigurationError(message)
+        digests = [bundle.digest for _, bundle in self._checked()]
         strange = [d for d in self.config.bundle_digests if d not in digests]
         if strange:
             message = f"no bundle has digest {strange[0]}; the bundles given have {digests}"
             raise ConfigurationError(message)
         return tuple(digests)
+
+    def tables(self) -> tuple[ObjectTable, ...]:
+        """What the bundles simulate, in the order of the output; models stay unloaded.
+
+        Raises: ConfigurationError, flows.bundle.BundleError.
+        """
+        found = {table.name for table, _ in self._checked()}
+        return tuple(table for name, table in TABLES.items() if name in found)
+
+    def _checked(self) -> list[tuple[ObjectTable, Bundle]]:
+        """Bundles as configured, each with its table; one per object."""
+        bundles = [Bundle.load(path) for path in self.config.bundles]
+        paths = self.config.bundles
+        found = [check_layout(bundle.card, path) for bundle, path in zip(bundles, paths)]
+        objects = [table.name for table in found]
+        if len(set(objects)) < len(objects):
+            message = f"bundles {list(paths)} simulate {objects}: give one per object"
+            raise ConfigurationError(message)
+        return list(zip(found, bundles))
 
     def provenance(self) -> dict[str, Any]:
         """Configuration and bundles, for the run report."""

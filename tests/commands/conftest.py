@@ -13,6 +13,8 @@ _spec = importlib.util.spec_from_file_location("executors_fixtures", ROOM / "con
 _fixtures = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(_fixtures)
 
+certificates = _fixtures.certificates
+tls_scheduler = _fixtures.tls_scheduler
 sample = _fixtures.sample
 write_events = _fixtures.write_events
 

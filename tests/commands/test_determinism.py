@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from pathlib import Path
 
 import awkward as ak
@@ -9,15 +10,20 @@ import numpy as np
 import pytest
 import uproot
 
+from executors.casa import SECRETS_VARIABLE
 from executors.execution import execute
 from executors.fileset_json import parse_fileset
 from executors.plan import Limits, plan_fileset
-from executors.settings import ExecutorSettings
+from executors.settings import CASA_VARIABLE, ExecutorSettings
 from processors.flashsim import FlashSim
 
 EVENTS = 900
 """Enough for chunks of 100 and 777 to differ; chosen small for the sake of time."""
-CHUNK_SIZES = (100, 777, 10**6)
+RUNS = [*product((100, 777, 10**6), ("iterative", "futures", "dask")), (100, "casa")]
+"""The scheduler of ``casa`` is one more Dask scheduler, so one size is enough there.
+
+The pool of ``htcondor`` is compared in ``tests/executors/test_htcondor.py``.
+"""
 pytestmark = pytest.mark.xdist_group("determinism")
 
 
@@ -33,6 +39,10 @@ def scheduler():
 def settings(kind: str, request: pytest.FixtureRequest) -> ExecutorSettings:
     if kind == "dask":
         return ExecutorSettings("dask", scheduler=request.getfixturevalue("scheduler"))
+    if kind == "casa":
+        patch = request.getfixturevalue("monkeypatch")
+        patch.setenv(CASA_VARIABLE, request.getfixturevalue("tls_scheduler"))
+        patch.setenv(SECRETS_VARIABLE, str(request.getfixturevalue("certificates").ca.parent))
     return ExecutorSettings(kind, workers=2 if kind == "futures" else None)
 
 
@@ -57,8 +67,7 @@ def reference(tmp_path_factory):
     return simulate(EVENTS, ExecutorSettings("iterative"), output)
 
 
-@pytest.mark.parametrize("kind", ["iterative", "futures", "dask"])
-@pytest.mark.parametrize("chunk_size", CHUNK_SIZES)
+@pytest.mark.parametrize(("chunk_size", "kind"), RUNS)
 def test_events_and_histograms_are_those_of_any_other_run(
     chunk_size, kind, reference, request, tmp_path
 ):

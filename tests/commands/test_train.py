@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 
 import pytest
+import torch
 
-from commands.train import _beside, main
+from commands.train import _beside, _device, main
 from flows.bundle import Bundle
 from processors.flashsim import FlashSim
 
@@ -31,10 +32,27 @@ def trained(fileset, tmp_path_factory):
     return output
 
 
+@pytest.mark.parametrize(("found", "device"), [(False, "cpu"), (True, "cuda")])
+def test_a_gpu_is_taken_where_there_is_one(found, device, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: found)
+    assert _device("auto") == device
+    assert _device("cpu") == "cpu"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_costs_no_extraction(fileset, tmp_path, capsys):
+    output = tmp_path / "bundle"
+    arguments = ["flashsim.jet", "--fileset", str(fileset), "--output", str(output)]
+    assert run([*arguments, *SHORT, "--device", "cuda"]) == 2
+    assert "torch sees no GPU here; use auto or cpu" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_bundle_with_its_metrics_is_written(trained):
     card = Bundle.load(trained).card
     assert card.layout.object == "jet"
     assert card.provenance["generator"] == "abc"
+    assert card.provenance["settings"]["device"] == ("cuda" if torch.cuda.is_available() else "cpu")
     assert card.provenance["events"] == 400
     assert 0.5 < card.metrics["auc"] <= 1.0
     assert len(card.metrics["closure"]) == len(
@@ -74,6 +92,7 @@ def run(arguments):
         (["flashsim.jet", "--epochs", "0"], "--epochs must be at least 1, found 0"),
         (["flashsim.jet", "--threads", "-1"], "--threads must be at least 1, found -1"),
         (["flashsim.jet", "--seed", "-1"], "--seed must be at least 0"),
+        (["flashsim.jet", "--device", "tpu"], "invalid choice: 'tpu'"),
     ],
 )
 def test_bad_arguments_end_with_one_sentence(arguments, message, fileset, tmp_path, capsys):

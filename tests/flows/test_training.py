@@ -104,6 +104,33 @@ def test_an_interrupted_training_goes_on_to_the_same_weights(tmp_path):
         torch.testing.assert_close(resumed.tensors[name], tensor, **same, msg=name)
 
 
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_what_was_begun_on_the_processor_ends_on_a_gpu(tmp_path):
+    table, settings = toy_table(4_000), dataclasses.replace(SMALL.quick(2), checkpoints=tmp_path)
+
+    def stop(progress):
+        raise _Stop
+
+    with pytest.raises(_Stop):
+        train_object(table, toy_layout(), settings, progress=stop)
+    on_gpu = train_object(table, toy_layout(), dataclasses.replace(settings, device="cuda"))
+    on_cpu = train_object(
+        table, toy_layout(), dataclasses.replace(settings, checkpoints=tmp_path / "other")
+    )
+    assert all(tensor.device.type == "cpu" for tensor in on_gpu.tensors.values())
+    for name in ("efficiency", "categories", "flow"):
+        losses = [bundle.card.metrics[name]["best_loss"] for bundle in (on_gpu, on_cpu)]
+        # same rows in the same order, other rounding, few steps
+        assert losses[0] == pytest.approx(losses[1], rel=1e-2), name
+
+
+def test_a_device_that_torch_does_not_know_is_refused():
+    settings = dataclasses.replace(SMALL.quick(1), device="nowhere")
+    with pytest.raises(RuntimeError, match="nowhere"):
+        train_object(toy_table(800), toy_layout(), settings)
+
+
 def test_a_checkpoint_of_another_training_is_refused(tmp_path):
     settings = dataclasses.replace(SMALL.quick(1), checkpoints=tmp_path)
     train_object(toy_table(800), toy_layout(), settings)

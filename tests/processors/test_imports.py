@@ -9,6 +9,7 @@ CASES = {
     "processors": ("coffea", "torch", "awkward", "uproot", "matplotlib"),
     "processors.objects.columns": ("coffea", "torch", "awkward", "uproot", "pydantic"),
     "processors.flashsim": ("dask", "distributed", "executors", "samples", "sklearn"),
+    "processors.lazy": ("dask", "dask_awkward", "distributed", "executors", "sklearn"),
 }
 
 
