@@ -28,7 +28,6 @@ class BarConfig(FlowConfig):
     bar_fields: tuple[str, ...] = Field(
         ("system", "stave", "layer", "segment"), description="fields that tell a bar"
     )
-    sensor_field: str = Field("sensor", description="field that tells its ends: 1 low, 2 high z")
     bar_low: float = Field(-735.0, description="z of the low end of a bar, mm")
     bar_high: float = Field(770.0, description="z of the high end, mm")
     entrance: float = Field(1770.3, description="x where particles enter the first bar, mm")
@@ -41,7 +40,7 @@ class BarConfig(FlowConfig):
         if not -math.inf < self.bar_low < self.bar_high < math.inf:
             message = f"bar_low {self.bar_low} must lie below bar_high {self.bar_high}"
             raise ValueError(message)
-        self.fields.mask((*self.bar_fields, self.sensor_field))
+        self.fields.mask(self.bar_fields)
         return self
 
     @cached_property

@@ -10,7 +10,7 @@ from processors.conditions import location
 from processors.counters import Counters
 from processors.errors import InputError, MissingBranchError
 from processors.identity import EventIds, content_digest
-from processors.jagged import Flat, flat_field
+from processors.jagged import Flat, counts_to_offsets, flat_field
 
 __all__ = ["OPTICAL", "Detector", "read_detector", "require_detector"]
 
@@ -38,6 +38,8 @@ HIT_FIELDS = (
 )
 NEWER = {"EDep": "eDep"}
 """Names since EDM4hep 0.99."""
+PARENTS = f"_{PARTICLES}_parents.index"
+PARENTS_BEGIN, PARENTS_END = (f"{PARTICLES}.parents_{edge}" for edge in ("begin", "end"))
 LINKS = ("_{hits}_MCParticle.index", "_{hits}_particle.index")
 """Branch that says whose a hit is, in old and in newer files."""
 
@@ -49,13 +51,16 @@ class Detector(NamedTuple):
         particles: Fields of ``MCParticles``, momenta in GeV, vertices in mm.
         hits: Fields of the hits, energies in GeV, positions in mm, times in ns; ``particle`` is
             the position among the particles of the event, ``pdg`` its kind; 0 and −1 for hits
-            that belong to no particle.
+            that belong to no particle; ``parent`` is the position of the first parent of a
+            photon's particle, −1 for none and for all other hits.
+        parents: Whether the file tells parents.
         status: Generator status of the particles, ``None`` where the file has none.
         ids: Identity of the events: a digest, because files of one production share their numbers.
     """
 
     particles: Flat
     hits: Flat
+    parents: bool
     status: np.ndarray | None
     ids: EventIds
 
@@ -109,9 +114,35 @@ def read_detector(events: Any, hits: str, counters: Counters) -> Detector:
     pdg[linked] = particles["PDG"][row[linked]]
     counters["hits.in"] += len(index)
     counters["hits.without_particle"] += int(np.count_nonzero(~linked))
-    columns = dict(found.columns) | {"particle": np.where(linked, index, -1), "pdg": pdg}
+    told = {PARENTS, PARENTS_BEGIN, PARENTS_END} <= set(events.fields)
+    parent = np.full(len(index), -1, dtype=np.int64)
+    if told:
+        born = np.flatnonzero(pdg == OPTICAL)
+        parent[born] = _parents(events, found.event[born], row[born])
+    columns = dict(found.columns) | {
+        "particle": np.where(linked, index, -1).astype(np.int64),
+        "pdg": pdg,
+        "parent": parent,
+    }
     complete = Flat(found.counts, columns)
-    return Detector(particles, complete, known, _identity(particles, complete))
+    return Detector(particles, complete, told, known, _identity(particles, complete))
+
+
+def _parents(events: Any, event: np.ndarray, row: np.ndarray) -> np.ndarray:
+    """First parents of particles, as positions in their events, −1 for none, ``(n,)``.
+
+    Arguments:
+        event: Of each particle.
+        row: Of each particle, among those of the block.
+    """
+    counts, parents = flat_field(events[PARENTS])
+    offsets = counts_to_offsets(counts)
+    begin, end = (flat_field(events[name])[1][row] for name in (PARENTS_BEGIN, PARENTS_END))
+    place = begin.astype(np.int64) + offsets[event]
+    some = (end > begin) & (place < offsets[event + 1])
+    found = np.full(len(row), -1, dtype=np.int64)
+    found[some] = parents[place[some]]
+    return found
 
 
 def _collection(events: Any, name: str, fields: tuple[str, ...]) -> Flat:

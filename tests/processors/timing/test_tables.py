@@ -187,7 +187,7 @@ def test_bars_that_end_before_they_begin_are_refused():
     with pytest.raises(ConfigurationError, match=r"bar_low 900\.0 must lie below bar_high"):
         BarConfig.from_mapping({"bar_low": 900})
     with pytest.raises(ConfigurationError, match="no field 'end'"):
-        BarConfig.from_mapping({"sensor_field": "end"})
+        BarConfig.from_mapping({"bar_fields": ["end"]})
 
 
 def test_the_seeds_tensors_are_read_in_their_order_alone(real_data):
