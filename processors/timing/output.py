@@ -13,6 +13,7 @@ from processors.content import Content
 from processors.identity import EventIds
 from processors.jagged import Flat, counts_to_offsets
 from processors.timing.hits import BarHits
+from processors.timing.ordering import order_in_time
 from processors.timing.sensors import LOW_HIGH, Seen
 
 __all__ = ["Bars", "bars_of", "event_content", "read_times"]
@@ -66,7 +67,7 @@ def event_content(hits: BarHits, seen: Seen, ids: EventIds, fold: np.ndarray) ->
     row = np.repeat(np.arange(seen.counts.size), seen.counts.ravel())
     hit, end = row >> 1, row & 1
     times = (hits.time[hit] + seen.delays).astype(np.float32)
-    order = np.lexsort((times, 2 * bars.of_hit[hit] + end))
+    order = order_in_time(2 * bars.of_hit[hit] + end, times)
     hit_start = counts_to_offsets(hits.counts)[hits.event]
     bar_start = counts_to_offsets(bars.counts)[hits.event]
     place = np.arange(len(hits.event)) - hit_start

@@ -83,8 +83,8 @@ class Timing(FlowProcessor):
         if len(self.config.bundles) != 1:
             message = (
                 f"timing takes one bundle, found {len(self.config.bundles)}; name it with "
-                "--bundle. `run_processor.py bundle import normflows WEIGHTS.pth --lever-arm 6 --output "
-                "bundles/photon_times` makes one of trained weights"
+                "--bundle. `run_processor.py bundle import normflows WEIGHTS.pth --lever-arm 6 "
+                "--output bundles/photon_times` makes one of trained weights"
             )
             raise ConfigurationError(message)
         path, asked = self.config.bundles[0], self.config.bundle_digests

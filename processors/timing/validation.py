@@ -13,6 +13,7 @@ from processors.histogramming import Binning, category_axis, fill, make
 from processors.jagged import counts_to_offsets
 from processors.timing.config import TimingConfig
 from processors.timing.hits import BarHits
+from processors.timing.ordering import order_in_time
 from processors.timing.reading import OPTICAL, Detector
 from processors.timing.sensors import LOW_HIGH, Seen
 from processors.validation import SOURCES
@@ -73,7 +74,7 @@ class TimingValidation:
         fill(self.hists["photon_time"], [code], every, weight)
         if source == "flash" or counts.any():
             fill(self.hists["photon_number"], [code], [bins[0], NUMBER.index(counts)], weight)
-        order = np.lexsort((seen.delays, row))
+        order = order_in_time(row, seen.delays)
         starts = counts_to_offsets(counts)[:-1]
         lit = counts >= LEAST_PHOTONS
         way = np.maximum(CONTEXT_BINS["z"].high - contexts[lit, 0], 0.0) / SPEED
