@@ -79,16 +79,18 @@ def binned(hists: Mapping[str, hist.Hist]) -> Iterator[dict[str, Any]]:
 def resolutions(hists: Mapping[str, hist.Hist]) -> Iterator[dict[str, Any]]:
     """Mean and width in ns of the first and the second photon, with errors, in bins of z.
 
-    Errors of the width are those of a normal distribution.
+    Errors of the width are those of a normal distribution; ``beyond`` is the share of sensors whose
+    photon lies outside the axis and enters neither.
     """
     for name, source in product(EARLIEST, SOURCES):
         one = hists.get(f"photon_{name}")
         for place, label in enumerate(_labels("z") if one is not None else ()):
             chosen = one[source, place, :]
-            number = effective_entries(chosen)
+            inside, every = chosen.values().sum(), chosen.values(flow=True).sum()
+            number = effective_entries(chosen) * inside / max(every, 1e-30)
             if number < LEAST_MUONS:
                 continue
-            share = chosen.values() / chosen.values().sum()
+            share = chosen.values() / inside
             centres = chosen.axes[0].centers
             mean = float((share * centres).sum())
             width = float(np.sqrt((share * (centres - mean) ** 2).sum()))
@@ -97,6 +99,7 @@ def resolutions(hists: Mapping[str, hist.Hist]) -> Iterator[dict[str, Any]]:
                 "source": source,
                 "bin": label,
                 "sensors": number,
+                "beyond": float(1.0 - inside / every),
                 "mean": mean,
                 "mean_error": width / number**0.5,
                 "width": width,

@@ -7,10 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import uproot
 from coffea.nanoevents import NanoEventsFactory
 from coffea.processor import IterativeExecutor, Runner
 
+from flows.bundle import Bundle
+from flows.importers.normflows import import_normflows
+from processors.timing.processor import Timing
 from processors.timing.schema import DetectorSchema
 from samples.timing.bar import Bar
 from samples.timing.edm4hep import Collections, make_tree
@@ -48,6 +52,41 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("stack") / "stack.root"
     produce(STACK, path, progress=lambda done, total: None)
     return path
+
+
+@pytest.fixture(scope="session")
+def photon_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An untrained flow of photon times in the seed's shape."""
+    nf = pytest.importorskip("normflows")
+    torch.manual_seed(3)
+    spline = nf.flows.AutoregressiveRationalQuadraticSpline(1, 2, 16, num_context_channels=3)
+    layers = [spline, nf.flows.LULinearPermute(1)]
+    base = nf.distributions.DiagGaussian(1, trainable=False)
+    folder = tmp_path_factory.mktemp("flow")
+    weights = folder / "run_1_3context_1flows_2hl_16hu.pth"
+    torch.save(nf.ConditionalNormalizingFlow(base, layers).state_dict(), weights)
+    bundle: Bundle = import_normflows(weights, lever_arm=6.0, thickness=10.0, normalisation="2025")
+    return bundle.save(folder / "bundle")
+
+
+@pytest.fixture(scope="session")
+def timing(photon_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Timing]:
+    """Maker of processors, each writing to a folder of its own."""
+
+    def make(config: dict[str, Any] | None = None, **options: Any) -> Timing:
+        values = {
+            "output": tmp_path_factory.mktemp("output"),
+            "bundles": [photon_bundle],
+            "bundle_digests": [],
+            "config": config or {},
+            "device": "cpu",
+            "seed": 5,
+            "format": "root",
+            "oversample": 1,
+        }
+        return Timing.from_options(values | options)
+
+    return make
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ from processors.timing.config import BarConfig, PhotonsConfig
 from processors.timing.schema import DetectorSchema
 from processors.timing.tables import CUTS, Photons, load_photons
 from processors.timing.tensors import load_tensor
+from samples.timing import edm4hep
 from samples.timing.production import batch
 from tests.processors.timing.conftest import EVENTS, REQUEST, single, write
 
@@ -148,8 +149,6 @@ def test_names_of_podio_and_of_newer_files_are_understood():
 
 
 def test_newer_names_give_the_same_rows(bars, run_bars, tmp_path, monkeypatch):
-    from samples.timing import edm4hep
-
     content = single()
     hits = content["HcalBarrelHits"]
     content["HcalBarrelHits"] = ak.zip(
