@@ -89,7 +89,8 @@ class Timing(FlowProcessor):
             raise ConfigurationError(message)
         path, asked = self.config.bundles[0], self.config.bundle_digests
         bundle = Bundle.load(path, digest=asked[0] if asked else None)
-        check_card(bundle.card, path, self.config)
+        check_card(bundle.card, path)
+        _check_thickness(bundle.card, path, self.config.thickness)
         return bundle.digest
 
     def provenance(self) -> dict[str, Any]:
@@ -182,8 +183,8 @@ def _folds(hits: particles.BarHits, folds: int) -> tuple[particles.BarHits, np.n
     return hits.take(row[order], event[order], len(hits.counts) * folds), fold[order]
 
 
-def check_card(card: Card, path: str, config: TimingConfig) -> None:
-    """Check that a model makes what the processor asks for.
+def check_card(card: Card, path: str) -> None:
+    """Check that a model makes photon times.
 
     Raises: ConfigurationError saying what the model is instead.
     """
@@ -195,17 +196,20 @@ def check_card(card: Card, path: str, config: TimingConfig) -> None:
             f"needs a flow from {CONDITIONS} to {TARGETS}"
         )
         raise ConfigurationError(message)
-    definitions = card.spec.get("definitions", {})
-    if "lever_arm_mm" not in definitions:
+    if "lever_arm_mm" not in card.spec.get("definitions", {}):
         message = (
             f"bundle {path} does not say where its z lies (definition 'lever_arm_mm'); import the "
             "weights again with --lever-arm"
         )
         raise ConfigurationError(message)
-    thickness = definitions.get("thickness_mm")
-    if thickness is not None and thickness != config.thickness:
+
+
+def _check_thickness(card: Card, path: str, thickness: float) -> None:
+    """Refuse a model of other bars, where it says of which."""
+    trained = card.spec["definitions"].get("thickness_mm")
+    if trained is not None and trained != thickness:
         message = (
-            f"bundle {path} was trained on bars of {thickness} mm, the configuration says "
-            f"{config.thickness} mm; set the key 'thickness', or take another bundle"
+            f"bundle {path} was trained on bars of {trained} mm, the configuration says "
+            f"{thickness} mm; set the key 'thickness', or take another bundle"
         )
         raise ConfigurationError(message)

@@ -14,9 +14,12 @@ from commands.run import main
 from flows.noise import Identity
 from flows.resident import resident
 from processors.errors import ConfigurationError, MissingBranchError
+from processors.histogramming import fill
 from processors.timing.output import read_times
 from processors.timing.processor import Timing
 from processors.timing.sensors import poisson
+from processors.timing.summary import resolutions
+from processors.timing.validation import CONTEXT_BINS, EARLIEST, TimingValidation
 from samples.timing import edm4hep
 from samples.timing.production import batch, produce
 from tests.processors.timing.conftest import EVENTS, STACK, single, write
@@ -204,12 +207,29 @@ def test_distances_resolutions_and_figures_come_from_the_merged_result(stacked, 
     assert {row["variable"] for row in found["distances"]} >= {"time", "first", "second", "number"}
     assert found["bins"]
     assert all(0 <= row["ks"] <= 1 for row in found["bins"])
-    assert {row["source"] for row in found["resolutions"]} == {"full", "flash"}
+    # the untrained flow's earliest photons lie beyond the axis
+    assert {row["source"] for row in found["resolutions"]} == {"full"}
     assert found["repeated_events"] == {"bars": 0}
     assert sorted(found["plots"]) == [
         f"plots/photon_{name}.png" for name in ("first", "number", "second", "time")
     ]
     assert all((tmp_path / name).stat().st_size > 5000 for name in found["plots"])
+
+
+def test_resolutions_are_mean_and_width_of_the_earliest_photons():
+    validation, rng = TimingValidation(), np.random.default_rng(1)
+    times = np.concatenate([rng.normal(1.2, 0.1, 5000), np.full(500, 40.0)])
+    axis, one = EARLIEST["first"], validation.hists["photon_first"]
+    row = np.full(len(times), CONTEXT_BINS["z"].index(np.array([0.0]))[0])
+    fill(one, [1], [row, axis.index(times)], 1.0)
+    (found,) = resolutions(validation.hists)
+    assert (found["photon"], found["source"], found["bin"]) == ("first", "flash", "z -233 to 17.5")
+    assert found["sensors"] == 5000
+    assert found["beyond"] == pytest.approx(500 / 5500)
+    # four standard errors, as given; bins of 0.02 ns add 0.002 to a width of 0.1 at most
+    assert found["mean"] == pytest.approx(1.2, abs=4 * found["mean_error"])
+    assert found["width"] == pytest.approx(0.1, abs=4 * found["width_error"] + 0.002)
+    assert found["mean_error"] == pytest.approx(0.1 / 5000**0.5, rel=0.05)
 
 
 def test_an_empty_range_gives_the_full_structure(bars, timing, open_bars, stacked):
