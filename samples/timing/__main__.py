@@ -20,7 +20,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m samples.timing",
         description="Shoot muons into scintillator bars, follow their light to both ends, write "
-        "EDM4hep. The same command gives the same bytes, whatever the number of processes.",
+        "EDM4hep. The same command gives the same bytes.",
     )
     add = parser.add_argument
     add("--events", required=True, type=int, metavar="N", help="how many events")
@@ -33,7 +33,6 @@ def _parser() -> argparse.ArgumentParser:
     add("--thickness", type=float, default=bar.thickness, metavar="MM", help="of a bar")
     add("--decay-time", type=float, default=bar.light.decay_time, metavar="NS", help="of the light")
     add("--no-photons", action="store_true", help="write energy deposits, not the photons")
-    add("-j", "--jobs", type=int, default=1, metavar="J", help="processes (default: 1)")
     add("-o", "--output", required=True, type=Path, metavar="FILE", help="ROOT file to write")
     return parser
 
@@ -43,9 +42,6 @@ def _check(arguments: argparse.Namespace) -> Request:
 
     Raises: ValueError saying which argument is wrong.
     """
-    if arguments.jobs < 1:
-        message = f"jobs is {arguments.jobs}; it must be at least 1"
-        raise ValueError(message)
     if arguments.output.is_dir():
         message = f"output {arguments.output} is a folder; give the name of a file"
         raise ValueError(message)
@@ -72,7 +68,7 @@ def main(argv: list[str] | None = None) -> int:
 
     try:
         request = _check(arguments)
-        photons = produce(request, arguments.output, workers=arguments.jobs, progress=progress)
+        photons = produce(request, arguments.output, progress=progress)
     except (ValueError, OSError) as error:
         print(f"{parser.prog}: error: {error}", file=sys.stderr)
         return EXIT_BAD_ARGUMENTS
@@ -83,8 +79,7 @@ def main(argv: list[str] | None = None) -> int:
     size = arguments.output.stat().st_size / 1e6
     print(
         f"{arguments.output}: {request.events} events, {photons} photons, {size:.2f} MB, "
-        f"{seconds:.1f} s, {60e-6 * photons / seconds:.1f} M photons/min on {arguments.jobs} "
-        "process(es)"
+        f"{seconds:.1f} s, {60e-6 * photons / seconds:.1f} M photons/min"
     )
     return 0
 

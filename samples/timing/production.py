@@ -1,11 +1,8 @@
-"""Batches of muons in bars, reproducible from a seed on any number of processes."""
+"""Batches of muons in bars, reproducible from a seed."""
 
 from __future__ import annotations
 
-import multiprocessing
 import zlib
-from collections import deque
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -19,16 +16,13 @@ from samples.timing.light import Photons, shine
 from samples.timing.muons import Crossings, Gun, Muons, cross, shoot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from concurrent.futures import Future
+    from collections.abc import Callable
     from pathlib import Path
 
-__all__ = ["BATCH_EVENTS", "Batch", "Request", "batch", "produce"]
+__all__ = ["BATCH_EVENTS", "Batch", "Request", "batch", "content_of", "produce"]
 
 BATCH_EVENTS = 250
-"""Events per batch: the unit of seeding and of the baskets, whatever the number of processes."""
-_IN_FLIGHT = 3
-"""Batches asked for ahead of time, per process."""
+"""Events per batch: the unit of seeding and of the baskets."""
 COMPRESSION_LEVEL = 1
 """Of ZSTD: with 9 the whole takes half as long again and saves 1 %; measured."""
 
@@ -90,10 +84,8 @@ def batch(request: Request, number: int) -> Batch:
     return Batch(muons, tracks, photons)
 
 
-def produce(
-    request: Request, path: Path, *, workers: int = 1, progress: Callable[[int, int], None]
-) -> int:
-    """Write the events of ``request`` to ``path``; the bytes do not depend on ``workers``.
+def produce(request: Request, path: Path, *, progress: Callable[[int, int], None]) -> int:
+    """Write the events of ``request`` to ``path``; the same request gives the same bytes.
 
     Returns: number of photons written.
     Raises: OSError if the folder of ``path`` does not exist or cannot be written.
@@ -102,7 +94,8 @@ def produce(
     sizes = request.sizes
     with reproducible_file(path, request.identity, COMPRESSION_LEVEL) as file:
         tree = make_tree(file, len(sizes))
-        for size, content in zip(sizes, _contents(request, workers), strict=True):
+        for number, size in enumerate(sizes):
+            content = content_of(request, number)
             tree.extend(content)
             done += size
             photons += int(ak.count(content["_MCParticles_parents"]["index"]))
@@ -110,27 +103,9 @@ def produce(
     return photons
 
 
-def _content(request: Request, number: int) -> Collections:
+def content_of(request: Request, number: int) -> Collections:
+    """What a file shows of one batch."""
     made = batch(request, number)
     if not request.photons:
         made = made._replace(photons=Photons(*(column[:0] for column in made.photons)))
     return collections(*made, request.bar, request.sizes[number], first=number * BATCH_EVENTS)
-
-
-def _contents(request: Request, workers: int) -> Iterator[Collections]:
-    """Batches in order, made by ``workers`` processes."""
-    if workers == 1:
-        yield from (_content(request, number) for number in range(len(request.sizes)))
-        return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as executor:
-        try:
-            waiting: deque[Future[Collections]] = deque()
-            for number in range(len(request.sizes)):
-                if len(waiting) >= workers * _IN_FLIGHT:
-                    yield waiting.popleft().result()
-                waiting.append(executor.submit(_content, request, number))
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            executor.shutdown(wait=False, cancel_futures=True)

@@ -19,7 +19,7 @@ from processors.timing.schema import DetectorSchema
 from samples.timing.bar import Bar
 from samples.timing.edm4hep import Collections, make_tree
 from samples.timing.muons import Gun
-from samples.timing.production import Request, _content, produce
+from samples.timing.production import Request, content_of, produce
 
 EVENTS = 90
 REQUEST = Request(EVENTS, 5, Gun(theta=(30.0, 150.0)), Bar())
@@ -35,7 +35,7 @@ def write(path: Path, content: Collections) -> Path:
 
 def single() -> Collections:
     """Events of one muon in one bar."""
-    return _content(REQUEST, 0)
+    return content_of(REQUEST, 0)
 
 
 @pytest.fixture(scope="session")
