@@ -24,7 +24,8 @@ SHARED = {
     "oversample": "oversample",
 }
 """Keys that every configuration has, with the options that override them."""
-IGNORED = {"extraction": ("bundles", "bundle_digests", "device", "format", "oversample")}
+_OF_MODELS = ("bundles", "bundle_digests", "device", "format", "oversample")
+IGNORED = {"extraction": _OF_MODELS, "photons": _OF_MODELS}
 """Keys without a meaning for a built-in processor."""
 
 

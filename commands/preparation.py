@@ -100,17 +100,18 @@ def build_processor(kind: type[Any], options: Mapping[str, Any]) -> ProcessorABC
 
 def _entries(options: argparse.Namespace, kind: type[Any]) -> list[FileEntry]:
     """Files to process: those named, else those that the processor ships."""
-    from executors.fileset import from_inputs
+    from executors.fileset import DEFAULT_TREE, from_inputs
     from executors.fileset_json import read_fileset
 
+    tree = getattr(kind, "tree", DEFAULT_TREE)
     if options.fileset:
-        return read_fileset(options.fileset)
+        return read_fileset(options.fileset, tree=tree)
     shipped = getattr(kind, "default_inputs", list)
     inputs = options.inputs or [str(path) for path in shipped()]
     if not inputs:
         msg = f"{options.processor} ships no sample: name INPUT files or a --fileset"
         raise ConfigurationError(msg)
-    return from_inputs(inputs)
+    return from_inputs(inputs, tree=tree)
 
 
 def _refuse_unsupported(options: argparse.Namespace) -> None:

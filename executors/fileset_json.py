@@ -28,8 +28,8 @@ _RESERVED = (
 _DATASET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]{0,199}")
 
 
-def read_fileset(path: str | Path) -> list[FileEntry]:
-    """Read a coffea fileset JSON.
+def read_fileset(path: str | Path, *, tree: str = DEFAULT_TREE) -> list[FileEntry]:
+    """Read a coffea fileset JSON; ``tree`` is read where it names none.
 
     Raises: ConfigurationError for a file that cannot be read, is no JSON, or breaks the layout.
     """
@@ -44,7 +44,7 @@ def read_fileset(path: str | Path) -> list[FileEntry]:
     except ValueError as error:
         msg = f"fileset {path} is not JSON: {error}"
         raise ConfigurationError(msg) from error
-    return parse_fileset(content, source=str(path))
+    return parse_fileset(content, source=str(path), tree=tree)
 
 
 def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
@@ -57,12 +57,14 @@ def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     return dict(pairs)
 
 
-def parse_fileset(content: Any, *, source: str = "fileset") -> list[FileEntry]:
+def parse_fileset(
+    content: Any, *, source: str = "fileset", tree: str = DEFAULT_TREE
+) -> list[FileEntry]:
     """Turn the content of a coffea fileset into entries, in its order.
 
     Layouts of a dataset: ``{"files": {path: tree or {"object_path", "steps", ...}}, "metadata"}``,
-    ``{"treename", "files": [path, ...], "metadata"}``, ``[path, ...]`` (tree ``Events``).
-    Relative paths are relative to the working directory, as in coffea.
+    ``{"treename", "files": [path, ...], "metadata"}``, ``[path, ...]``. Where no tree is named it
+    is ``tree``. Relative paths are relative to the working directory, as in coffea.
 
     Raises: ConfigurationError naming the place; a misspelt key is named with the likely one.
     """
@@ -71,11 +73,11 @@ def parse_fileset(content: Any, *, source: str = "fileset") -> list[FileEntry]:
         raise ConfigurationError(msg)
     entries: list[FileEntry] = []
     for dataset, value in content.items():
-        entries.extend(_dataset(dataset, value, f"{source}: dataset {dataset!r}"))
+        entries.extend(_dataset(dataset, value, f"{source}: dataset {dataset!r}", tree))
     return entries
 
 
-def _dataset(dataset: str, value: Any, where: str) -> list[FileEntry]:
+def _dataset(dataset: str, value: Any, where: str, default: str) -> list[FileEntry]:
     """Entries of one dataset."""
     if not _DATASET_NAME.fullmatch(dataset):
         msg = (
@@ -95,7 +97,7 @@ def _dataset(dataset: str, value: Any, where: str) -> list[FileEntry]:
         raise ConfigurationError(msg)
     metadata = _metadata(value.get("metadata"), where)
     preload = _preload(value.get("preload"), where)
-    tree = value.get("treename", DEFAULT_TREE)
+    tree = value.get("treename", default)
     if not isinstance(tree, str) or not tree:
         msg = f"{where}: 'treename' must be the name of a tree, found {_kind(tree)}"
         raise ConfigurationError(msg)

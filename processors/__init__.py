@@ -9,6 +9,8 @@ __all__ = ["BUILTIN", "describe"]
 BUILTIN: dict[str, str] = {
     "flashsim": "processors.flashsim:FlashSim",
     "extraction": "processors.extraction:Extraction",
+    "timing": "processors.timing.processor:Timing",
+    "photons": "processors.timing.tables:Photons",
 }
 """Name on the command line to ``module:class``; nothing is imported until it is used."""
 

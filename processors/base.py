@@ -28,6 +28,8 @@ class FlowProcessor(ProcessorABC):
     name: ClassVar[str] = "processor"
     summary: ClassVar[str] = ""
     Config: ClassVar[type[FlowConfig]] = FlowConfig
+    tree: ClassVar[str] = "Events"
+    """Tree of the input where a fileset or the command line names none."""
 
     def __init__(self, config: FlowConfig | None = None) -> None:
         self.config = config if config is not None else self.Config()

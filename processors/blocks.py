@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +19,7 @@ from processors.baskets import BasketMapping
 __all__ = ["Block", "blocks", "direct_reads"]
 
 PROBES = ("GenPart_pt", "GenJet_pt", "Jet_pt")
-"""Branches whose basket boundaries the blocks follow, where the file has them."""
+"""Probes of NanoAOD."""
 
 
 class Block(NamedTuple):
@@ -30,7 +30,7 @@ class Block(NamedTuple):
     stop: int
 
 
-def blocks(events: Any, size: int) -> Iterator[Block]:
+def blocks(events: Any, size: int, probes: Sequence[str] = PROBES) -> Iterator[Block]:
     """Split a NanoEvents chunk into blocks of about ``size`` events.
 
     A chunk that is lazily read from a ROOT file is split into lazily read ranges of its own: a
@@ -41,6 +41,7 @@ def blocks(events: Any, size: int) -> Iterator[Block]:
     Arguments:
         events: NanoEvents.
         size: Largest number of events of a block.
+        probes: Branches whose basket boundaries the blocks follow, where the file has them.
     """
     factory = events.attrs.get("@events_factory") if hasattr(events, "attrs") else None
     mapping = getattr(factory, "_mapping", None)
@@ -51,7 +52,7 @@ def blocks(events: Any, size: int) -> Iterator[Block]:
         return
     uuid, path, entries = key_to_tuple(factory._partition_key)
     first, last = (int(edge) for edge in entries.split("-"))
-    edges = _basket_edges(mapping, uuid, path, first, last)
+    edges = _basket_edges(mapping, uuid, path, (first, last), probes)
     source = BasketMapping.like(mapping)
     for start, stop in _steps(edges, size):
         key = tuple_to_key((uuid, path, f"{first + start}-{first + stop}"))
@@ -94,12 +95,17 @@ def _steps(edges: np.ndarray, size: int) -> Iterator[tuple[int, int]]:
 
 
 def _basket_edges(
-    mapping: UprootSourceMapping, uuid: str, path: str, first: int, last: int
+    mapping: UprootSourceMapping,
+    uuid: str,
+    path: str,
+    entries: tuple[int, int],
+    probes: Sequence[str],
 ) -> np.ndarray:
-    """Entries relative to ``first`` at which baskets of all probes begin, plus both ends."""
+    """Entries relative to the first at which baskets of all probes begin, plus both ends."""
+    first, last = entries
     tree = mapping._column_source(uuid, path)
     common: set[int] | None = None
-    for name in PROBES:
+    for name in probes:
         if name in tree and hasattr(tree[name], "entry_offsets"):
             offsets = set(tree[name].entry_offsets)
             common = offsets if common is None else common & offsets

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from processors.blocks import Block
+from processors.chunkfile import chunk_writer, provenance_of
 from processors.comparison import Comparison
 from processors.conditions import event_weights, pileup_columns
 from processors.config import FlashSimConfig
 from processors.content import read_content
 from processors.counters import Counters
 from processors.event_simulation import EventSimulation, GenEvents, Made
-from processors.folders import dataset_folder
 from processors.identity import EventIds, join, repeated
 from processors.jagged import Flat
 from processors.output import event_content
 from processors.recorded import read_recorded
 from processors.sidetrees import carries_side_trees, side_trees, sum_of_weights
 from processors.validation import Validation
-from processors.writer import EventWriter, event_writer
+from processors.writer import EventWriter
 
 __all__ = ["Chunk"]
 
@@ -75,24 +74,11 @@ class Chunk:
 
     def writer(self) -> AbstractContextManager[EventWriter | None]:
         """Writer of the chunk's file, or of nothing."""
-        if self.config.output is None or self.config.format == "none":
-            return nullcontext()
-        place = self.events.metadata
-        name = (
-            f"{place['fileuuid']}_{place['entrystart']}-{place['entrystop']}.{self.config.format}"
-        )
-        folder = Path(self.config.output) / "events" / dataset_folder(self.dataset)
-        return event_writer(folder / name, self.config.format, self._provenance())
+        return chunk_writer(self.config, self.events.metadata, self._provenance())
 
     def _provenance(self) -> dict[str, Any]:
-        place = self.events.metadata
-        return {
-            "dataset": self.dataset,
-            "seed": self.config.seed,
-            "oversample": self.config.oversample,
-            "bundles": {name: model.digest for name, model in self.models.items()},
-            "source": {key: place[key] for key in ("fileuuid", "entrystart", "entrystop")},
-        }
+        bundles = {name: model.digest for name, model in self.models.items()}
+        return provenance_of(self.config, self.events.metadata, bundles)
 
     def run(self, block: Block, writer: EventWriter | None) -> None:
         """Simulate, write, compare one block."""

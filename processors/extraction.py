@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import tempfile
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from pathlib import Path
@@ -36,6 +34,7 @@ from processors.jagged import Flat, flatten
 from processors.matching import partners
 from processors.objects.registry import TABLES
 from processors.objects.table import ObjectTable
+from processors.tablefile import write_npz
 
 __all__ = ["Extraction", "ExtractionConfig", "load_tables"]
 
@@ -216,19 +215,7 @@ def _match(
 
 def write_table(path: Path, table: ObjectTable, rows: Rows) -> None:
     """Write ``rows`` atomically as npz without pickle; the header names every column."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    header = json.dumps({"version": FORMAT_VERSION, **_columns(table)})
-    arrays = {"header": np.frombuffer(header.encode(), dtype=np.uint8), **rows._asdict()}
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez_compressed(file, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_npz(path, {"version": FORMAT_VERSION, **_columns(table)}, rows._asdict())
 
 
 def _columns(table: ObjectTable) -> dict[str, Any]:

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import awkward as ak
 import numpy as np
 
-from processors.jagged import counts_to_offsets, flatten
+from processors.jagged import Flat, flatten
 
-__all__ = ["EventIds", "event_ids", "join", "repeated"]
+__all__ = ["EventIds", "content_digest", "event_ids", "join", "repeated"]
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 MIX1, MIX2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
@@ -59,19 +59,31 @@ def repeated(ids: EventIds) -> int:
     return int(np.count_nonzero(same))
 
 
-def _digest(events: Any) -> np.ndarray:
-    """64-bit digest per event of the generator particles' momenta, in stored order."""
-    particles = flatten(events.GenPart, ("pt", "eta", "phi"))
-    words = np.zeros(len(particles), dtype=np.uint64)
-    for name in ("pt", "eta", "phi"):
-        bits = particles[name].astype(np.float32).view(np.uint32).astype(np.uint64)
-        words = _mix(words * GOLDEN + bits)
-    position = np.arange(len(words)) - np.repeat(particles.offsets[:-1], particles.counts)
+def content_digest(collection: Flat) -> np.ndarray:
+    """64-bit digest per event of all columns of a collection, in stored order ``(n_events,)``.
+
+    Floats count with the bits of a float32, so a file of either precision gives the same digest.
+    """
+    words = np.zeros(len(collection), dtype=np.uint64)
+    for values in collection.columns.values():
+        words = _mix(words * GOLDEN + _bits(values))
+    position = np.arange(len(words)) - np.repeat(collection.offsets[:-1], collection.counts)
     words = _mix(words + (position.astype(np.uint64) + np.uint64(1)) * GOLDEN)
     total = np.zeros(len(words) + 1, dtype=np.uint64)
     np.cumsum(words, out=total[1:])
-    offsets = counts_to_offsets(particles.counts)
+    offsets = collection.offsets
     return _mix(total[offsets[1:]] - total[offsets[:-1]])
+
+
+def _digest(events: Any) -> np.ndarray:
+    """Digest of the generator particles' momenta."""
+    return content_digest(flatten(events.GenPart, ("pt", "eta", "phi")))
+
+
+def _bits(values: np.ndarray) -> np.ndarray:
+    if values.dtype.kind == "f":
+        return values.astype(np.float32).view(np.uint32).astype(np.uint64)
+    return values.astype(np.uint64)
 
 
 def _mix(words: np.ndarray) -> np.ndarray:

@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-import uuid
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import awkward as ak
 import numpy as np
-import uproot
 
 from samples.branches import COLLECTIONS, SCALARS, SINGLES, flat_columns
-from samples.stamps import fix_times
+from samples.files import reproducible_file
 from samples.truth import stored_mass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
+
+    import uproot
 
 __all__ = ["FLUSH_EVENTS", "NanoWriter", "nano_events", "open_writer"]
 
 FLUSH_EVENTS = 5000
 """Events per basket (chosen: large enough to compress, small beside a chunk)."""
-_NAMESPACE = uuid.UUID("6f1c1f6e-6d0e-5d4a-9d1f-3b0a7c2b9a10")
-_INITIAL_DIRECTORY_BYTES = 1024
 
 
 def nano_events(truth: ak.Array, reco: ak.Array) -> ak.Array:
@@ -157,19 +153,7 @@ def open_writer(path: Path, events: int, identity: str) -> Iterator[NanoWriter]:
     ``identity`` says what the file is: its UUID follows from it, and its bytes from the events
     alone. Neither the clock nor the path leaves a trace in the file.
     """
-    scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    partial = scratch / "events.root"
-    try:
-        with uproot.recreate(
-            partial,
-            compression=uproot.ZSTD(9),
-            uuid_function=lambda: uuid.uuid5(_NAMESPACE, identity),
-            initial_directory_bytes=_INITIAL_DIRECTORY_BYTES,
-        ) as file:
-            writer = NanoWriter(file, events)
-            yield writer
-            writer.finish()
-        fix_times(partial)
-        partial.replace(path)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    with reproducible_file(path, identity) as file:
+        writer = NanoWriter(file, events)
+        yield writer
+        writer.finish()

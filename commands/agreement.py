@@ -1,0 +1,105 @@
+"""Hold a model of photon times against photons of full simulation."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.table import Table
+
+from commands.console import complain, configure, results
+
+if TYPE_CHECKING:
+    from processors.timing.agreement import Agreement
+
+__all__ = ["main"]
+
+ORDERS = ("2024-07", "2024-08")
+
+
+def main(argv: Sequence[str]) -> int:
+    """Compare and print; return 0, or 2 where something is missing or does not fit."""
+    options = _parse(argv)
+    configure(options.verbose)
+    # seconds of imports: after the arguments were understood
+    from flows.bundle import Bundle
+    from flows.resident import resident
+    from processors.timing.agreement import agreement
+    from processors.timing.processor import check_card
+    from processors.timing.tensors import load_tensor
+
+    try:
+        bundle = Bundle.load(options.bundle)
+        check_card(bundle.card, str(options.bundle))
+        model = resident(options.bundle, device="cpu")
+        tables = {
+            path.name: agreement(
+                model, load_tensor(path, options.order), options.lever_arm, options.seed
+            )
+            for path in options.photons
+        }
+    except (ValueError, OSError) as error:
+        complain(error, verbose=options.verbose)
+        return 2
+    if options.json:
+        plain = {name: [row._asdict() for row in rows] for name, rows in tables.items()}
+        results().print_json(json.dumps(plain))
+    else:
+        _print(tables)
+    return 0
+
+
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="run_processor.py agreement",
+        description=__doc__,
+        epilog="z of the photons is carried to the point that the model was trained with.",
+    )
+    parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="model of photon times")
+    parser.add_argument(
+        "photons", type=Path, nargs="+", metavar="TENSOR.pt", help="table of RowanKell/work_eic"
+    )
+    parser.add_argument(
+        "--order",
+        choices=ORDERS,
+        required=True,
+        help="of the columns: 2024-07 z, hit time, theta, p, time; from 2024-08 the hit time is "
+        "the fourth",
+    )
+    parser.add_argument(
+        "--lever-arm",
+        type=float,
+        required=True,
+        metavar="MM",
+        help="between the vertex and the point whose z the table has",
+    )
+    parser.add_argument("--seed", type=int, default=1, metavar="S", help="default: 1")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("-v", "--verbose", action="store_true", help="show tracebacks")
+    return parser.parse_args(argv)
+
+
+def _print(tables: dict[str, list[Agreement]]) -> None:
+    table = Table(box=box.SIMPLE_HEAD)
+    for name in ("photons of", "muons", "photons", "outside", "KS", "noise", "W1 [ns]", "KS/muon"):
+        table.add_column(name, justify="left" if name == "photons of" else "right")
+    for name, rows in tables.items():
+        for row in rows:
+            per_muon = "-" if row.ks_per_muon is None else f"{row.ks_per_muon:.2f}"
+            table.add_row(
+                f"{name}, {row.what}",
+                f"{row.muons:,}",
+                f"{row.photons:,}",
+                f"{row.outside:,}",
+                f"{row.ks:.3f}",
+                f"{row.ks_floor:.3f}",
+                f"{row.w1:.3f}",
+                per_muon,
+            )
+    console = results()
+    console.print(table)
+    console.print("outside: muons outside the training ranges; KS/muon: median of KS over noise")

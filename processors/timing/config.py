@@ -1,0 +1,76 @@
+"""Configuration of what reads and simulates bars; lengths in mm, angles in degrees, times in ns."""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from processors.config import FlowConfig
+from processors.timing.cells import CellFields
+
+__all__ = ["BarConfig", "PhotonsConfig", "TimingConfig"]
+
+
+class BarConfig(FlowConfig):
+    """Where bars are and how a file tells them.
+
+    Defaults are those of RowanKell/work_eic (``epic_klmws_only``); the cell ids are those of
+    ``samples.timing``: DD4hep's are in the ``<readout>`` of the compact file.
+    """
+
+    hits: str = Field("HcalBarrelHits", description="collection of hits")
+    cell: str = Field(
+        "system:8,stave:4,layer:6,segment:4,sensor:2", description="fields of a cell id, as DD4hep"
+    )
+    bar_fields: tuple[str, ...] = Field(
+        ("system", "stave", "layer", "segment"), description="fields that tell a bar"
+    )
+    bar_low: float = Field(-735.0, description="z of the low end of a bar, mm")
+    bar_high: float = Field(770.0, description="z of the high end, mm")
+    entrance: float = Field(1770.3, description="x where particles enter the first bar, mm")
+    thickness: float = Field(10.0, gt=0, description="of a bar, mm")
+    gap: float = Field(1.0, ge=0, description="from the gun of the training to the bar, mm")
+    block_events: int = Field(2_000, ge=1, description="events held in memory at a time")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if not -math.inf < self.bar_low < self.bar_high < math.inf:
+            message = f"bar_low {self.bar_low} must lie below bar_high {self.bar_high}"
+            raise ValueError(message)
+        self.fields.mask(self.bar_fields)
+        return self
+
+    @cached_property
+    def fields(self) -> CellFields:
+        """The cell ids' fields."""
+        return CellFields.parse(self.cell)
+
+
+class PhotonsConfig(BarConfig):
+    """Configuration of :class:`processors.timing.tables.Photons`.
+
+    The cuts are those of the seed's ``preprocess_fast.py`` and of its merging step.
+    """
+
+    lever_arm: float = Field(
+        6.0, ge=0, lt=1000, description="z of a photon is z of the vertex + this * cot(theta), mm"
+    )
+    min_momentum: float = Field(0.1, ge=0, description="GeV")
+    max_momentum: float = Field(10.0, description="GeV")
+    max_hit_time: float = Field(0.06, description="of the entrance after the vertex, ns")
+    max_time: float = Field(100.0, description="of a photon, ns")
+
+
+class TimingConfig(BarConfig):
+    """Configuration of :class:`processors.timing.processor.Timing`."""
+
+    hit_depth: float = Field(
+        0.0, description="how far behind the entrance of a bar the position of a hit lies, mm"
+    )
+    outside: Literal["flag", "clip", "drop"] = Field(
+        "flag", description="what becomes of hits outside the training ranges"
+    )
+    histograms: bool = Field(True, description="compare with photons in the input, if any")

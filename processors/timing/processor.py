@@ -1,0 +1,215 @@
+"""Arrival times of photons in place of their tracking: detector simulation in, sensors out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from flows.bundle import Bundle
+from flows.card import Card
+from flows.resident import resident
+from processors.base import FlowProcessor, Result
+from processors.blocks import Block, blocks, direct_reads
+from processors.chunkfile import chunk_writer, provenance_of
+from processors.config import FlowConfig
+from processors.counters import Counters
+from processors.errors import ConfigurationError
+from processors.identity import EventIds, join, repeated
+from processors.timing import hits as particles
+from processors.timing import sensors
+from processors.timing.config import TimingConfig
+from processors.timing.output import event_content
+from processors.timing.reading import read_detector, require_detector
+from processors.timing.schema import DetectorSchema
+from processors.timing.summary import finish
+from processors.timing.validation import TimingValidation, reference
+from processors.writer import EventWriter
+
+__all__ = ["Timing", "check_card"]
+
+SAMPLE = Path(__file__).parents[2] / "samples" / "data" / "bars.root"
+COUNTERS = (
+    "events.read",
+    "events.written",
+    "events.without_hits",
+    "events.with_contexts_outside",
+    "events.digested_identity",
+    "events.repeated_in_chunk",
+    "hits.in",
+    "hits.without_particle",
+    *particles.COUNTERS,
+    *sensors.COUNTERS,
+)
+CONDITIONS = (("z", "mm"), ("theta", "deg"), ("p", "GeV"))
+TARGETS = (("time", "ns"),)
+
+
+class Timing(FlowProcessor):
+    """Draws the photons of every particle in every bar at both ends.
+
+    The result of an event depends on the event, the dataset's name, the bundle, the seed, nothing
+    else.
+    """
+
+    name: ClassVar[str] = "timing"
+    summary: ClassVar[str] = "photon arrival times at both ends of scintillator bars"
+    Config: ClassVar[type[FlowConfig]] = TimingConfig
+    tree: ClassVar[str] = "events"
+    schema: ClassVar[type[DetectorSchema]] = DetectorSchema
+    config: TimingConfig
+
+    @classmethod
+    def default_inputs(cls) -> list[Path]:
+        """The shipped sample."""
+        return [SAMPLE]
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any]) -> Timing:
+        """Build from the command line's options; the bundle is read, checked, pinned.
+
+        Raises: ConfigurationError, flows.bundle.BundleError.
+        """
+        processor = super().from_options(options)
+        return cls(processor.config.model_copy(update={"bundle_digests": (processor.pin(),)}))
+
+    def pin(self) -> str:
+        """Digest of the bundle, checked against what is needed and the digest asked for.
+
+        Raises: ConfigurationError, flows.bundle.BundleError.
+        """
+        if len(self.config.bundles) != 1:
+            message = (
+                f"timing takes one bundle, found {len(self.config.bundles)}; name it with "
+                "--bundle. `run_processor.py bundle import normflows WEIGHTS.pth --lever-arm 6 "
+                "--output bundles/photon_times` makes one of trained weights"
+            )
+            raise ConfigurationError(message)
+        path, asked = self.config.bundles[0], self.config.bundle_digests
+        bundle = Bundle.load(path, digest=asked[0] if asked else None)
+        check_card(bundle.card, path)
+        _check_thickness(bundle.card, path, self.config.thickness)
+        return bundle.digest
+
+    def provenance(self) -> dict[str, Any]:
+        """Configuration and bundle, for the run report."""
+        model = self.model()
+        bundle = {"name": model.card.name, "path": self.config.bundles[0], "digest": model.digest}
+        return {"configuration": self.config.model_dump(mode="json"), "bundles": [bundle]}
+
+    def model(self) -> Any:
+        """The resident model."""
+        digest = self.config.bundle_digests[0] if self.config.bundle_digests else None
+        return resident(self.config.bundles[0], device=self.config.device, digest=digest)
+
+    def process(self, events: Any) -> Result:
+        """Simulate the sensors of one chunk.
+
+        Raises: MissingBranchError, InputError when the input cannot be simulated.
+        """
+        require_detector(events, self.config.hits)
+        chunk = _Chunk(self.config, self.model(), events.metadata)
+        with direct_reads(events), chunk.writer() as writer:
+            for block in blocks(events, self.config.block_events, (f"{self.config.hits}.time",)):
+                chunk.run(block, writer)
+            if not chunk.seen:
+                chunk.run(Block(events, 0, 0), writer)
+        chunk.counters["events.repeated_in_chunk"] += repeated(join(chunk.seen))
+        outputs = [] if writer is None else [str(writer.path)]
+        result = {"hists": chunk.validation.hists, "counters": dict(chunk.counters)}
+        return {chunk.dataset: {**result, "outputs": outputs}}
+
+    def finish(self, accumulator: Result, output_dir: Path) -> dict[str, Any]:
+        """Distances between the photons of the input and those drawn, figures in ``plots/``."""
+        return finish(accumulator, Path(output_dir))
+
+
+class _Chunk:
+    """State of one chunk while its blocks pass."""
+
+    def __init__(self, config: TimingConfig, model: Any, metadata: Mapping[str, Any]) -> None:
+        self.config, self.model, self.metadata = config, model, metadata
+        self.dataset: str = metadata["dataset"]
+        self.counters = Counters(dict.fromkeys(COUNTERS, 0))
+        self.validation = TimingValidation(config.histograms)
+        self.seen: list[EventIds] = []
+
+    def writer(self) -> Any:
+        """Writer of the chunk's file, or of nothing."""
+        bundles = {self.model.card.name: self.model.digest}
+        told = provenance_of(self.config, self.metadata, bundles)
+        return chunk_writer(self.config, self.metadata, told)
+
+    def run(self, block: Block, writer: EventWriter | None) -> None:
+        """Read, draw, write, compare one block."""
+        counters, folds = self.counters, self.config.oversample
+        with counters.stage("read"):
+            found = read_detector(block.events, self.config.hits, counters)
+        with counters.stage("select"):
+            hits = particles.bar_hits(found.hits, self.config, counters)
+            ids, events = found.ids, len(hits.counts)
+            rows, fold = _folds(hits, folds)
+            copies = EventIds(*(np.repeat(v, folds) for v in ids[:3]), digested=True)
+        with counters.stage("infer"):
+            seen = sensors.see(rows, fold, copies, self.model, self.config, self.dataset, counters)
+        counters["events.read"] += events
+        counters["events.digested_identity"] += events
+        counters["events.without_hits"] += int((hits.counts == 0).sum())
+        far = np.bincount(rows.event[seen.outside.any(axis=1)] // folds, minlength=events)
+        counters["events.with_contexts_outside"] += int((far > 0).sum())
+        if writer is not None:
+            with counters.stage("write"):
+                numbers = np.tile(np.arange(folds), events)
+                writer.extend(event_content(rows, seen, copies, numbers))
+            counters["events.written"] += events * folds
+        if self.config.histograms:
+            with counters.stage("validate"):
+                self.validation.add("flash", rows, seen, 1.0 / folds)
+                full = reference(found, hits, self.config, seen.contexts[fold == 0], counters)
+                self.validation.add("full", hits, full, 1.0)
+        self.seen.append(ids)
+
+
+def _folds(hits: particles.BarHits, folds: int) -> tuple[particles.BarHits, np.ndarray]:
+    """Hits of every copy of every event, copies of an event next to each other."""
+    if folds == 1:
+        return hits, np.zeros(len(hits.event), dtype=np.int64)
+    row = np.tile(np.arange(len(hits.event)), folds)
+    fold = np.repeat(np.arange(folds), len(hits.event))
+    event = hits.event[row] * folds + fold
+    order = np.argsort(event, kind="stable")
+    return hits.take(row[order], event[order], len(hits.counts) * folds), fold[order]
+
+
+def check_card(card: Card, path: str) -> None:
+    """Check that a model makes photon times.
+
+    Raises: ConfigurationError saying what the model is instead.
+    """
+    found = tuple((column.name, column.unit) for column in card.layout.conditions)
+    made = tuple((column.name, column.unit) for column in card.layout.targets)
+    if card.kind != "flow" or found != CONDITIONS or made != TARGETS:
+        message = (
+            f"bundle {path} holds a model of kind {card.kind!r} from {found} to {made}; timing "
+            f"needs a flow from {CONDITIONS} to {TARGETS}"
+        )
+        raise ConfigurationError(message)
+    if "lever_arm_mm" not in card.spec.get("definitions", {}):
+        message = (
+            f"bundle {path} does not say where its z lies (definition 'lever_arm_mm'); import the "
+            "weights again with --lever-arm"
+        )
+        raise ConfigurationError(message)
+
+
+def _check_thickness(card: Card, path: str, thickness: float) -> None:
+    """Refuse a model of other bars, where it says of which."""
+    trained = card.spec["definitions"].get("thickness_mm")
+    if trained is not None and trained != thickness:
+        message = (
+            f"bundle {path} was trained on bars of {trained} mm, the configuration says "
+            f"{thickness} mm; set the key 'thickness', or take another bundle"
+        )
+        raise ConfigurationError(message)

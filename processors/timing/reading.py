@@ -1,0 +1,169 @@
+"""Particles and hits of a block of simulated events, flat."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from processors.conditions import location
+from processors.counters import Counters
+from processors.errors import InputError, MissingBranchError
+from processors.identity import EventIds, content_digest
+from processors.jagged import Flat, counts_to_offsets, flat_field
+
+__all__ = ["OPTICAL", "Detector", "read_detector", "require_detector"]
+
+OPTICAL = -22
+"""PDG number that Geant4 gives optical photons."""
+PARTICLES = "MCParticles"
+PARTICLE_FIELDS = (
+    "PDG",
+    "mass",
+    "vertex.x",
+    "vertex.z",
+    "momentum.x",
+    "momentum.y",
+    "momentum.z",
+)
+HIT_FIELDS = (
+    "cellID",
+    "EDep",
+    "time",
+    "position.x",
+    "position.z",
+    "momentum.x",
+    "momentum.y",
+    "momentum.z",
+)
+NEWER = {"EDep": "eDep"}
+"""Names since EDM4hep 0.99."""
+PARENTS = f"_{PARTICLES}_parents.index"
+PARENTS_BEGIN, PARENTS_END = (f"{PARTICLES}.parents_{edge}" for edge in ("begin", "end"))
+LINKS = ("_{hits}_MCParticle.index", "_{hits}_particle.index")
+"""Branch that says whose a hit is, in old and in newer files."""
+
+
+class Detector(NamedTuple):
+    """What a block holds.
+
+    Attributes:
+        particles: Fields of ``MCParticles``, momenta in GeV, vertices in mm.
+        hits: Fields of the hits, energies in GeV, positions in mm, times in ns; ``particle`` is
+            the position among the particles of the event, ``pdg`` its kind; 0 and −1 for hits
+            that belong to no particle; ``parent`` is the position of the first parent of a
+            photon's particle, −1 for none and for all other hits.
+        parents: Whether the file tells parents.
+        status: Generator status of the particles, ``None`` where the file has none.
+        ids: Identity of the events: a digest, because files of one production share their numbers.
+    """
+
+    particles: Flat
+    hits: Flat
+    parents: bool
+    status: np.ndarray | None
+    ids: EventIds
+
+
+def require_detector(events: Any, hits: str) -> None:
+    """Check that everything is there.
+
+    Raises: MissingBranchError naming what is absent.
+    """
+    present = set(events.fields)
+    wanted = [(f"{PARTICLES}.{name}",) for name in PARTICLE_FIELDS]
+    wanted += [
+        tuple(f"{hits}.{one}" for one in (name, NEWER.get(name)) if one) for name in HIT_FIELDS
+    ]
+    wanted.append(tuple(link.format(hits=hits) for link in LINKS))
+    missing = [" or ".join(names) for names in wanted if not present.intersection(names)]
+    if missing:
+        others = sorted({name.partition(".")[0] for name in present if name.endswith(".cellID")})
+        message = (
+            f"branches {', '.join(missing)} not found in {location(events)}; collections of hits "
+            f"there: {', '.join(others) or 'none'}. Keep the branches in the simulation's output, "
+            "or name the collection with the key 'hits'"
+        )
+        raise MissingBranchError(message)
+
+
+def read_detector(events: Any, hits: str, counters: Counters) -> Detector:
+    """Read particles and hits, every branch once.
+
+    Arguments:
+        events: Block of NanoEvents.
+        hits: Name of the collection.
+        counters: ``hits.in``, ``hits.without_particle`` are added to.
+    Raises: InputError where hits and the branch that tells their particles differ in number.
+    """
+    particles = _collection(events, PARTICLES, PARTICLE_FIELDS)
+    found = _collection(events, hits, HIT_FIELDS)
+    link = next(name for one in LINKS if (name := one.format(hits=hits)) in events.fields)
+    links, index = flat_field(events[link])
+    if not np.array_equal(links, found.counts):
+        message = (
+            f"{link} does not have one entry per hit in {location(events)}; the file is broken"
+        )
+        raise InputError(message)
+    status = f"{PARTICLES}.generatorStatus"
+    known = flat_field(events[status])[1] if status in events.fields else None
+    offsets = particles.offsets
+    row = index + np.repeat(offsets[:-1], found.counts)
+    linked = (index >= 0) & (row < np.repeat(offsets[1:], found.counts))
+    pdg = np.zeros(len(index), dtype=np.int64)
+    pdg[linked] = particles["PDG"][row[linked]]
+    counters["hits.in"] += len(index)
+    counters["hits.without_particle"] += int(np.count_nonzero(~linked))
+    told = {PARENTS, PARENTS_BEGIN, PARENTS_END} <= set(events.fields)
+    parent = np.full(len(index), -1, dtype=np.int64)
+    if told:
+        born = np.flatnonzero(pdg == OPTICAL)
+        parent[born] = _parents(events, found.event[born], row[born])
+    columns = dict(found.columns) | {
+        "particle": np.where(linked, index, -1).astype(np.int64),
+        "pdg": pdg,
+        "parent": parent,
+    }
+    complete = Flat(found.counts, columns)
+    return Detector(particles, complete, told, known, _identity(particles, complete))
+
+
+def _parents(events: Any, event: np.ndarray, row: np.ndarray) -> np.ndarray:
+    """First parents of particles, as positions in their events, −1 for none, ``(n,)``.
+
+    Arguments:
+        event: Of each particle.
+        row: Of each particle, among those of the block.
+    """
+    counts, parents = flat_field(events[PARENTS])
+    offsets = counts_to_offsets(counts)
+    begin, end = (flat_field(events[name])[1][row] for name in (PARENTS_BEGIN, PARENTS_END))
+    place = begin.astype(np.int64) + offsets[event]
+    some = (end > begin) & (place < offsets[event + 1])
+    found = np.full(len(row), -1, dtype=np.int64)
+    found[some] = parents[place[some]]
+    return found
+
+
+def _collection(events: Any, name: str, fields: tuple[str, ...]) -> Flat:
+    columns = {}
+    counts = np.zeros(len(events), dtype=np.int64)
+    for field in fields:
+        branch = f"{name}.{field}"
+        if branch not in events.fields:
+            branch = f"{name}.{NEWER[field]}"
+        counts, columns[field] = flat_field(events[branch])
+    return Flat(counts, columns)
+
+
+def _identity(particles: Flat, hits: Flat) -> EventIds:
+    """Digest of the particles, of the hits, photons left out: files may hold them or not."""
+    digest = np.zeros(len(hits.counts), dtype=np.uint64)
+    for flat, kind, names in (
+        (particles, "PDG", ("PDG", "vertex.z", "momentum.x", "momentum.y", "momentum.z")),
+        (hits, "pdg", ("cellID", "EDep", "time", "position.z")),
+    ):
+        some = flat.select(flat[kind] != OPTICAL, names)
+        digest = digest * np.uint64(3) + content_digest(some)
+    zero = np.zeros(len(digest), dtype=np.uint32)
+    return EventIds(zero, zero, digest, digested=True)

@@ -1,0 +1,174 @@
+"""What the sensors at both ends of a bar see: numbers of photons, contexts, times."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from scipy.special import pdtr, pdtrik
+
+from flows.noise import Identity, words
+from processors.counters import Counters
+from processors.identity import EventIds
+from processors.timing.config import TimingConfig
+from processors.timing.hits import BarHits, photon_yield
+
+__all__ = ["COUNTERS", "LOW_HIGH", "Model", "Seen", "contexts", "poisson", "see"]
+
+LOW_HIGH = ("low", "high")
+"""The two sensors, in the order of rows."""
+COLLECTION, NUMBER = "PhotonTime", "number"
+"""Names that the noise of the photons' times, of their number belongs to."""
+MOST_SAMPLES = 4 << 16
+"""Photons of a hit at a sensor that there is noise for; more are counted, not made."""
+COUNTERS = (
+    "objects.Photon.out",
+    "objects.Photon.negative",
+    "objects.Photon.nonfinite",
+    "objects.Photon.clipped",
+    "objects.Photon.beyond_limit",
+    "contexts.in",
+    "contexts.nonfinite",
+    "contexts.outside_training_range",
+    "contexts.clipped",
+    "contexts.dropped",
+)
+
+
+class Model(Protocol):
+    """What is needed of ``flows.flowsampler.FlowSampler``."""
+
+    card: Any
+
+    def sample_repeated(
+        self, conditions: np.ndarray, counts: np.ndarray, identity: Identity, *, outside: Any
+    ) -> Any:
+        """Draw several samples per context."""
+        ...
+
+
+class Seen(NamedTuple):
+    """Photons of hits, two rows per hit: low end, high end.
+
+    Attributes:
+        mean: Expected numbers, ``(n, 2)``.
+        counts: Drawn numbers of photons, ``(n, 2)``.
+        outside: Context outside the training range, ``(n, 2)``.
+        contexts: z in mm, θ in degrees, p in GeV as the model takes them, ``(n, 2, 3)``.
+        delays: Times of the photons after the entrance of the particle, ns, ``(counts.sum(),)``,
+            those of a row next to each other.
+    """
+
+    mean: np.ndarray
+    counts: np.ndarray
+    outside: np.ndarray
+    contexts: np.ndarray
+    delays: np.ndarray
+
+
+def contexts(hits: BarHits, depth: float, config: TimingConfig) -> np.ndarray:
+    """Contexts of both sensors, ``(n, 2, 3)``: that at high z, and its mirror image.
+
+    Arguments:
+        hits: Particles in bars.
+        depth: How far behind the entrance the model's z lies, mm.
+        config: Geometry.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        z = hits.z + (depth - config.hit_depth) / np.tan(np.radians(hits.theta))
+    mirrored = config.bar_low + config.bar_high - z
+    low = np.stack([mirrored, 180.0 - hits.theta, hits.p], axis=1)
+    high = np.stack([z, hits.theta, hits.p], axis=1)
+    return np.stack([low, high], axis=1)
+
+
+def see(
+    hits: BarHits,
+    fold: np.ndarray,
+    ids: EventIds,
+    model: Model,
+    config: TimingConfig,
+    dataset: str,
+    counters: Counters,
+) -> Seen:
+    """Draw the photons of every hit at both sensors.
+
+    Arguments:
+        hits: Particles in bars; their events are rows of ``ids``.
+        fold: Oversampling copy of each hit, ``(n,)``.
+        ids: Identity of the events.
+        model: Times of photons at the sensor at high z.
+        config: Geometry, seed, what to do outside the training ranges.
+        dataset: Name of the dataset.
+        counters: :data:`COUNTERS` are added to.
+    """
+    depth = model.card.spec["definitions"]["lever_arm_mm"] - config.gap
+    given = contexts(hits, depth, config)
+    distance = np.stack([hits.z - config.bar_low, config.bar_high - hits.z], axis=1)
+    mean = photon_yield(hits.energy[:, None], distance)
+    identity = _identity(hits, fold, ids, config.seed, dataset)
+    usable = np.isfinite(given).all(axis=2)
+    wanted = poisson(np.where(usable, mean, 0.0).ravel(), identity)
+    counts = np.minimum(wanted, MOST_SAMPLES)
+    counters["objects.Photon.beyond_limit"] += int((wanted - counts).sum())
+    how = "clip" if config.outside == "clip" else "flag"
+    drawn = model.sample_repeated(given.reshape(-1, 3), counts, identity, outside=how)
+    outside, delays = drawn.outside, drawn.targets
+    if config.outside == "drop":
+        counters["contexts.dropped"] += int(outside.sum())
+        delays = delays[np.repeat(~outside, counts)]
+        counts = np.where(outside, 0, counts)
+    finite = np.isfinite(delays)
+    counters["objects.Photon.nonfinite"] += int((~finite).sum())
+    if not finite.all():
+        row = np.repeat(np.arange(len(counts)), counts)
+        counts, delays = np.bincount(row[finite], minlength=len(counts)), delays[finite]
+    _count(counters, drawn.counters, usable, delays)
+    shape = mean.shape
+    return Seen(mean, counts.reshape(shape), outside.reshape(shape), given, delays)
+
+
+def poisson(mean: np.ndarray, identity: Identity) -> np.ndarray:
+    """Numbers with a Poisson distribution, from 53 random bits that belong to each identity.
+
+    Arguments:
+        mean: ``(n,)``, finite, at least 0.
+        identity: ``(n,)``.
+    """
+    attempt = np.zeros(len(mean), dtype=np.int64)
+    bits = words(identity.keys(NUMBER), identity.counters(), 2, attempt)
+    uniform = ((bits[:, 0] << 21 | bits[:, 1] >> 11) + 0.5) * 2.0**-53
+    some = mean > 0
+    number = np.zeros(len(mean))
+    number[some] = np.ceil(np.fmax(pdtrik(uniform[some], mean[some]), 0.0))
+    # the inverse solves for a real number: one step beside it may be the whole one
+    below = np.maximum(number - 1, 0)
+    number = np.where(some & (number > 0) & (pdtr(below, mean) >= uniform), below, number)
+    number = np.where(some & (pdtr(number, mean) < uniform), number + 1, number)
+    return number.astype(np.int64)
+
+
+def _identity(hits: BarHits, fold: np.ndarray, ids: EventIds, seed: int, dataset: str) -> Identity:
+    row = np.repeat(hits.event, len(LOW_HIGH))
+    return Identity(
+        seed=seed,
+        dataset=dataset,
+        collection=COLLECTION,
+        run=ids.run[row],
+        luminosity_block=ids.luminosity_block[row],
+        event=ids.event[row],
+        index=(hits.index[:, None] * len(LOW_HIGH) + np.arange(len(LOW_HIGH))).ravel(),
+        fold=np.repeat(fold, len(LOW_HIGH)),
+    )
+
+
+def _count(
+    counters: Counters, drawn: dict[str, int], usable: np.ndarray, delays: np.ndarray
+) -> None:
+    counters["contexts.in"] += usable.size
+    counters["contexts.nonfinite"] += int((~usable).sum())
+    counters["contexts.outside_training_range"] += drawn["outside_training_range"]
+    counters["contexts.clipped"] += drawn.get("conditions_clipped", 0)
+    counters["objects.Photon.clipped"] += drawn["clipped"]
+    counters["objects.Photon.out"] += len(delays)
+    counters["objects.Photon.negative"] += int((delays < 0).sum())

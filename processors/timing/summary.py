@@ -1,0 +1,133 @@
+"""What is made once from the merged histograms of photon times: distances, resolutions, figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import pairwise, product
+from pathlib import Path
+from typing import Any
+
+import hist
+import numpy as np
+
+from processors.base import Result
+from processors.distances import effective_entries, from_histograms
+from processors.duplicates import repeated_events
+from processors.folders import dataset_folder
+from processors.plots.columns import plot_column
+from processors.timing.validation import CONTEXT_BINS, EARLIEST
+from processors.validation import SOURCES
+
+__all__ = ["distances", "finish", "resolutions"]
+
+LEAST_ENTRIES = 1000.0
+"""Photons of either source in a bin that is compared: the noise floor of KS is 0.04; chosen."""
+LEAST_MUONS = 50.0
+"""First photons in a bin whose width is given: 10 % of itself; chosen."""
+DRAWN_BINS = 4
+"""Bins of time drawn as one."""
+
+
+def finish(accumulator: Result, output_dir: Path) -> dict[str, Any]:
+    """Write the figures of every dataset to ``plots/``, return distances and resolutions.
+
+    Returns: ``distances`` of whole columns and in bins of z; ``bins`` of time in z, θ, p;
+        ``resolutions`` of the first and second photon; ``plots``; ``repeated_events``.
+    """
+    rows: dict[str, list[Any]] = {"distances": [], "bins": [], "resolutions": [], "plots": []}
+    again: dict[str, int | None] = {}
+    for dataset, result in accumulator.items():
+        hists, named = result["hists"], {"dataset": dataset}
+        for name in ("distances", "bins", "resolutions"):
+            found = {"distances": distances, "bins": binned, "resolutions": resolutions}[name]
+            rows[name] += [named | row for row in found(hists)]
+        folder = output_dir / "plots"
+        if len(accumulator) > 1:
+            folder /= dataset_folder(dataset)
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, one in _drawn(hists):
+            path = folder / f"{name}.png"
+            plot_column(one, dataset=dataset, counted="photons").savefig(path)
+            rows["plots"].append(str(path.relative_to(output_dir)))
+        again[dataset] = repeated_events(output_dir / path for path in result["outputs"])
+        if again[dataset] is not None:
+            result.setdefault("counters", {})["events.repeated"] = again[dataset]
+    return {**rows, "repeated_events": again}
+
+
+def distances(hists: Mapping[str, hist.Hist]) -> Iterator[dict[str, Any]]:
+    """Distance of drawn photons from those of the input: whole columns, times in bins of z."""
+    for name, one in hists.items():
+        yield from _row(name.removeprefix("photon_"), _shape(one))
+    if "photon_time" in hists:
+        times = hists["photon_time"].project("source", "z", "time")
+        for place, label in enumerate(_labels("z")):
+            yield from _row(f"time, {label}", times[:, place, :])
+
+
+def binned(hists: Mapping[str, hist.Hist]) -> Iterator[dict[str, Any]]:
+    """Distance of the times in every bin of z, θ, p that holds enough photons."""
+    if "photon_time" not in hists:
+        return
+    labels = [list(enumerate(_labels(name))) for name in CONTEXT_BINS]
+    for bins in product(*labels):
+        places, names = zip(*bins, strict=True)
+        chosen = hists["photon_time"][(slice(None), *places, slice(None))]
+        yield from _row(", ".join(names), chosen)
+
+
+def resolutions(hists: Mapping[str, hist.Hist]) -> Iterator[dict[str, Any]]:
+    """Mean and width in ns of the first and the second photon, with errors, in bins of z.
+
+    Errors of the width are those of a normal distribution; ``beyond`` is the share of sensors whose
+    photon lies outside the axis and enters neither.
+    """
+    for name, source in product(EARLIEST, SOURCES):
+        one = hists.get(f"photon_{name}")
+        for place, label in enumerate(_labels("z") if one is not None else ()):
+            chosen = one[source, place, :]
+            inside, every = chosen.values().sum(), chosen.values(flow=True).sum()
+            number = effective_entries(chosen) * inside / max(every, 1e-30)
+            if number < LEAST_MUONS:
+                continue
+            share = chosen.values() / inside
+            centres = chosen.axes[0].centers
+            mean = float((share * centres).sum())
+            width = float(np.sqrt((share * (centres - mean) ** 2).sum()))
+            yield {
+                "photon": name,
+                "source": source,
+                "bin": label,
+                "sensors": number,
+                "beyond": float(1.0 - inside / every),
+                "mean": mean,
+                "mean_error": width / number**0.5,
+                "width": width,
+                "width_error": width / (2.0 * number) ** 0.5,
+            }
+
+
+def _row(variable: str, one: hist.Hist) -> Iterator[dict[str, Any]]:
+    full, flash = one["full", :], one["flash", :]
+    photons = effective_entries(full)
+    least = 1.0 if one.axes[-1].name != "time" else LEAST_ENTRIES
+    if min(photons, effective_entries(flash)) >= least:
+        found = from_histograms(full, flash)
+        yield {"object": "Photon", "variable": variable, **found._asdict()}
+
+
+def _labels(name: str) -> list[str]:
+    edges = CONTEXT_BINS[name].axis(name).edges
+    return [f"{name} {low:.3g} to {high:.3g}" for low, high in pairwise(edges)]
+
+
+def _shape(one: hist.Hist) -> hist.Hist:
+    return one.project("source", one.axes[-1].name)
+
+
+def _drawn(hists: Mapping[str, hist.Hist]) -> Iterator[tuple[str, hist.Hist]]:
+    for name, one in hists.items():
+        shape = _shape(one)
+        if shape["flash", :].sum(flow=True).value > 0:
+            step = 1 if name.endswith("number") else DRAWN_BINS
+            yield name, shape[:, :: hist.rebin(step)]

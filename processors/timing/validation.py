@@ -1,0 +1,143 @@
+"""Histograms that compare the photons of the input with those drawn, filled block by block."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import hist
+import numpy as np
+
+from processors.counters import Counters
+from processors.histogramming import Binning, category_axis, fill, make
+from processors.jagged import counts_to_offsets
+from processors.timing.config import TimingConfig
+from processors.timing.hits import BarHits
+from processors.timing.ordering import order_in_time
+from processors.timing.reading import OPTICAL, Detector
+from processors.timing.sensors import LOW_HIGH, Seen
+from processors.validation import SOURCES
+
+__all__ = ["CONTEXT_BINS", "EARLIEST", "SPEED", "TimingValidation", "reference"]
+
+SPEED = 190.0
+"""mm/ns, c/n of polystyrene: light in a bar is not faster."""
+LEAST_PHOTONS = 10
+"""At a sensor, for its first and second photon to count; RowanKell/work_eic."""
+CONTEXT_BINS: Mapping[str, Binning] = {
+    "z": Binning(6, -735.0, 770.0, "z [mm]"),
+    "theta": Binning(6, 0.0, 180.0, r"$\theta$ [deg]"),
+    "p": Binning(4, 0.1, 10.0, "p [GeV]", geometric=True),
+}
+"""Of the particle in the bar, or of its mirror image for the sensor at low z."""
+TIME = Binning(400, -1.0, 39.0, "photon time after the hit [ns]")
+EARLIEST: Mapping[str, Binning] = {
+    "first": Binning(500, -2.0, 8.0, "first photon after the shortest way of light [ns]"),
+    "second": Binning(500, -2.0, 8.0, "second photon after the shortest way of light [ns]"),
+}
+NUMBER = Binning(60, 0.8, 1.2e4, "photons at a sensor", geometric=True)
+
+
+class TimingValidation:
+    """All histograms of a run.
+
+    Arguments:
+        wanted: False makes none.
+    """
+
+    def __init__(self, wanted: bool = True) -> None:
+        self.hists: dict[str, hist.Hist] = {}
+        if not wanted:
+            return
+        source = category_axis(SOURCES, "source")
+        dense = list(CONTEXT_BINS.items())
+        self.hists["photon_time"] = make([source], [*dense, ("time", TIME)])
+        for name, binning in (*EARLIEST.items(), ("number", NUMBER)):
+            self.hists[f"photon_{name}"] = make([source], [dense[0], (name, binning)])
+
+    def add(self, source: str, hits: BarHits, seen: Seen, weight: float) -> None:
+        """Fill the photons of a block.
+
+        Arguments:
+            source: ``full`` or ``flash``.
+            hits: Particles in bars.
+            seen: Their photons.
+            weight: Of each.
+        """
+        if len(hits.event) == 0:
+            return
+        code = SOURCES.index(source)
+        contexts, counts = seen.contexts.reshape(-1, 3), seen.counts.ravel()
+        bins = [one.index(contexts[:, i]) for i, one in enumerate(CONTEXT_BINS.values())]
+        row = np.repeat(np.arange(len(counts)), counts)
+        every = [*(values[row] for values in bins), TIME.index(seen.delays)]
+        fill(self.hists["photon_time"], [code], every, weight)
+        if source == "flash" or counts.any():
+            fill(self.hists["photon_number"], [code], [bins[0], NUMBER.index(counts)], weight)
+        order = order_in_time(row, seen.delays)
+        starts = counts_to_offsets(counts)[:-1]
+        lit = counts >= LEAST_PHOTONS
+        way = np.maximum(CONTEXT_BINS["z"].high - contexts[lit, 0], 0.0) / SPEED
+        for place, (name, binning) in enumerate(EARLIEST.items()):
+            times = seen.delays[order[starts[lit] + place]] - way
+            fill(self.hists[f"photon_{name}"], [code], [bins[0][lit], binning.index(times)], weight)
+
+
+def reference(
+    found: Detector,
+    hits: BarHits,
+    config: TimingConfig,
+    contexts: np.ndarray,
+    counters: Counters,
+) -> Seen:
+    """Photons of the input, as those of the hits that made them.
+
+    A photon belongs to its parent's hit in its bar; where the file tells no parents, to the one
+    hit in its bar. ``photons.full.in``, ``photons.full.unmatched`` count them.
+
+    Arguments:
+        found: Particles and hits of the input.
+        hits: Particles in bars.
+        config: Geometry.
+        contexts: Of the hits, ``(n, 2, 3)``.
+    """
+    optical = np.flatnonzero(found.hits["pdg"] == OPTICAL)
+    columns = {name: found.hits[name][optical] for name in ("cellID", "time", "position.z")}
+    event = found.hits.event[optical]
+    bar = columns["cellID"].astype(np.uint64) & config.fields.mask(config.bar_fields)
+    parent = found.hits["parent"][optical] if found.parents else None
+    owner = _owner(hits, event, bar, parent)
+    matched = np.flatnonzero(owner >= 0)
+    counters["photons.full.in"] += len(optical)
+    counters["photons.full.unmatched"] += len(optical) - len(matched)
+    owner = owner[matched]
+    high = columns["position.z"][matched] > 0.5 * (config.bar_low + config.bar_high)
+    row = len(LOW_HIGH) * owner + high
+    delays = columns["time"][matched].astype(np.float64) - hits.time[owner]
+    order = np.argsort(row, kind="stable")
+    counts = np.bincount(row, minlength=len(LOW_HIGH) * len(hits.event))
+    shape = (len(hits.event), len(LOW_HIGH))
+    return Seen(
+        mean=np.zeros(shape),
+        counts=counts.reshape(shape),
+        outside=np.zeros(shape, dtype=bool),
+        contexts=contexts,
+        delays=delays[order].astype(np.float32),
+    )
+
+
+def _owner(
+    hits: BarHits, event: np.ndarray, bar: np.ndarray, parent: np.ndarray | None
+) -> np.ndarray:
+    """Hit of every photon, −1 for none, ``(n,)``."""
+    cells, code = np.unique(np.concatenate([hits.bar, bar]), return_inverse=True)
+    mine, theirs = np.split(code, [len(hits.bar)])
+    keys: np.ndarray = hits.event * len(cells) + mine
+    wanted: Any = event * len(cells) + theirs
+    if parent is not None:
+        most = max(int(hits.particle.max(initial=-1)), int(parent.max(initial=-1))) + 2
+        keys, wanted = keys * most + hits.particle + 1, wanted * most + parent + 1
+    first = np.searchsorted(keys, wanted)
+    last = np.searchsorted(keys, wanted, side="right")
+    owner = np.where(last - first == 1, first, -1)
+    return owner if parent is None else np.where(parent >= 0, owner, -1)

@@ -1,0 +1,1 @@
+"""A toy of the EIC KLM: muons in scintillator bars, optical photons at both sensors of each bar."""

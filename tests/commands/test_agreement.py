@@ -1,0 +1,101 @@
+"""The seed's weights against the seed's photons, by one command."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from commands.agreement import ORDERS
+from commands.agreement import main as agreement
+from commands.bundle import main as bundle
+from processors.timing import tensors
+from processors.timing.agreement import DRAWS
+from processors.timing.agreement import agreement as compare
+
+FILES = ("vary_1file_1000events_file0.pt", "test_1file_10events.pt")
+WEIGHTS = {
+    "August_05_run_9_3context_2flows_16hl_64hu_2000bs.pth": 1,
+    "August_06_run_3_3context_1flows_10hl_128hu_2000bs.pth": 6,
+}
+
+
+def imported(folder, weights, arm, tmp_path):
+    path = tmp_path / f"{weights[:9]}_{arm}"
+    arguments = ["import", "normflows", str(folder / weights), "--lever-arm", str(arm)]
+    assert bundle([*arguments, "--thickness", "10", "--output", str(path)]) == 0
+    return path
+
+
+def rows_of(model, folder, capsys):
+    capsys.readouterr()
+    photons = [str(folder / name) for name in FILES]
+    options = ["--order", "2024-07", "--lever-arm", "1", "--json"]
+    assert agreement([str(model), *photons, *options]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("weights", WEIGHTS)
+def test_real_weights_agree_with_real_photons(weights, real_data, tmp_path, capsys):
+    folder = real_data / "timing"
+    tables = rows_of(imported(folder, weights, WEIGHTS[weights], tmp_path), folder, capsys)
+    for name in FILES:
+        every, away = tables[name]
+        # wanted: 0.08; found 0.034 to 0.078
+        assert every["ks"] <= 0.08, name
+        assert every["muons"] > away["muons"]
+        # 1 is perfect, the median of 101 ratios fluctuates by 0.04, of 11 by 0.1
+        assert every["ks_per_muon"] < 1.3, name
+    if WEIGHTS[weights] == 1:
+        wrong = rows_of(imported(folder, weights, 6, tmp_path), folder, capsys)
+        grazing, away = wrong[FILES[0]]
+        # the other lever arm: measured elsewhere 0.25; away from grazing angles it does not show
+        assert grazing["ks"] > 0.2
+        assert away["ks"] < 0.08
+
+
+class Known:
+    """A model whose times are z / 100 plus an even spread over 1 ns."""
+
+    card = SimpleNamespace(spec={"definitions": {"lever_arm_mm": 11.0}})
+
+    def sample_repeated(self, conditions, counts, identity, **options):
+        number = int(counts.sum())
+        times = np.repeat(conditions[:, 0] / 100, counts) + np.linspace(0, 1, number)
+        self.outside = conditions[:, 2] > 5
+        self.targets, self.counts, self.contexts = times.astype(np.float32), counts, conditions
+        return self
+
+
+def test_z_is_carried_to_the_models_lever_arm():
+    photons = {
+        "z": np.repeat([0.0, 100.0], [30, 10]),
+        "theta": np.repeat([45.0, 10.0], [30, 10]),
+        "p": np.repeat([5.0, 6.0], [30, 10]),
+        "time": np.linspace(0, 1, 40),
+    }
+    model = Known()
+    every, away = compare(model, photons, lever_arm=1.0)
+    assert (every.photons, every.muons, every.outside) == (40, 2, 1)
+    assert (away.photons, away.muons, away.outside) == (30, 1, 0)
+    slope = 10.0 / np.tan(np.radians([45.0, 10.0]))
+    assert model.contexts[:, 0] == pytest.approx([0.0 + slope[0], 100.0 + slope[1]])
+    assert model.counts.tolist() == [30 * DRAWS, 10 * DRAWS]
+
+
+def test_what_does_not_fit_ends_with_two_and_a_sentence(repository, tmp_path, capsys):
+    muon = str(repository / "processors" / "bundles" / "muon")
+    table = tmp_path / "t.pt"
+    torch.save(torch.zeros(2, 5), table)
+    options = ["--order", "2024-08", "--lever-arm", "6"]
+    assert agreement([muon, str(table), *options]) == 2
+    assert "kind 'object'" in " ".join(capsys.readouterr().err.split())
+    assert agreement([str(tmp_path / "none"), str(table), *options]) == 2
+    assert "no such folder" in " ".join(capsys.readouterr().err.split())
+
+
+def test_the_orders_are_those_that_can_be_read():
+    assert tuple(tensors.ORDERS) == ORDERS

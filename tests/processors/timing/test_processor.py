@@ -1,0 +1,308 @@
+"""Photons of detector events: files, noise, guards, comparison, bad input."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import replace
+
+import awkward as ak
+import numpy as np
+import pytest
+import uproot
+
+from commands.run import main
+from flows.noise import Identity
+from flows.resident import resident
+from processors.errors import ConfigurationError, MissingBranchError
+from processors.histogramming import fill
+from processors.timing.output import read_times
+from processors.timing.processor import Timing
+from processors.timing.sensors import poisson
+from processors.timing.summary import resolutions
+from processors.timing.validation import CONTEXT_BINS, EARLIEST, TimingValidation
+from samples.timing import edm4hep
+from samples.timing.production import batch, produce
+from tests.processors.timing.conftest import EVENTS, STACK, single, write
+
+
+def numbers(counters):
+    return {name: value for name, value in counters.items() if not name.startswith("seconds")}
+
+
+def events_of(result):
+    return ak.concatenate([uproot.open(path)["Events"].arrays() for path in result["outputs"]])
+
+
+@pytest.fixture(scope="module")
+def stacked(stack, timing, run_bars):
+    """The processor's whole result over the stack of bars."""
+    return run_bars(timing(), stack)
+
+
+def test_every_hit_has_its_own_photons_from_the_model(stack, stacked, photon_bundle):
+    events, model = events_of(stacked), resident(photon_bundle, "cpu")
+    times = ak.concatenate([read_times(path) for path in stacked["outputs"]])
+    flat = {name: ak.to_numpy(ak.flatten(events[f"Hit_{name}"])) for name in ("z", "theta", "p")}
+    for number in (0, 7, 41):
+        event = events[number]
+        rows = len(event["Hit_z"])
+        first = int(ak.sum(ak.num(events["Hit_z"])[:number]))
+        z, theta, p = (flat[name][first : first + rows].astype(float) for name in flat)
+        zero = np.zeros(2, dtype=np.int64)
+        for row in range(rows):
+            high = z[row] + 5.0 / np.tan(np.radians(theta[row]))
+            given = np.array([[35 - high, 180 - theta[row], p[row]], [high, theta[row], p[row]]])
+            identity = Identity(
+                5,
+                "bars",
+                "PhotonTime",
+                zero,
+                zero,
+                np.full(2, int(event["event"]), dtype=np.uint64),
+                2 * row + np.arange(2),
+                zero,
+            )
+            mean = np.array([event["Hit_meanLow"][row], event["Hit_meanHigh"][row]], dtype=float)
+            counts = np.array([event["Hit_nLow"][row], event["Hit_nHigh"][row]], dtype=np.int64)
+            # the stored mean is float32, so a number at the edge of a step may differ by one
+            assert np.abs(poisson(mean, identity) - counts).max() <= 1
+            drawn = model.sample_repeated(given, counts, identity).targets
+            bar = int(event["Hit_barIdx"][row])
+            mine = event["Photon_time"][event["Photon_hitIdx"] == row]
+            expected = drawn + float(event["Hit_time"][row])
+            # contexts come back from float32: 1e-4 ns over some hundred mm
+            assert np.sort(mine) == pytest.approx(np.sort(expected), abs=2e-3)
+            for end in range(2):
+                seen = np.asarray(times[number][bar][end])
+                assert np.all(np.diff(seen) >= 0)
+                assert set(seen) <= set(np.asarray(event["Photon_time"]))
+
+
+def test_bars_and_hits_are_those_of_the_sample(stacked):
+    events, truth = events_of(stacked), batch(STACK, 0)
+    event = truth.muons.event[truth.tracks.muon]
+    assert ak.num(events["Hit_z"]).to_list() == np.bincount(event, minlength=EVENTS).tolist()
+    bars = len({*zip(event.tolist(), truth.tracks.layer.tolist(), strict=True)})
+    assert ak.sum(ak.num(events["Bar_cell"])) == bars < len(event)
+    order = np.lexsort((truth.tracks.muon, truth.tracks.layer, event))
+    for name, expected in (
+        ("z", truth.tracks.z),
+        ("p", truth.tracks.momentum),
+        ("time", truth.tracks.time),
+        ("energy", truth.tracks.energy),
+        ("theta", np.degrees(truth.muons.theta[truth.tracks.muon])),
+    ):
+        found = ak.to_numpy(ak.flatten(events[f"Hit_{name}"]))
+        assert found == pytest.approx(expected[order], rel=1e-5), name  # float32 on both ways
+    total = ak.sum(events["Bar_nLow"] + events["Bar_nHigh"])
+    assert total == ak.count(events["Photon_time"]) == stacked["counters"]["objects.Photon.out"]
+    assert ak.all(
+        ak.num(events["Photon_time"]) == ak.sum(events["Bar_nLow"] + events["Bar_nHigh"], axis=1)
+    )
+
+
+def test_chunks_blocks_photons_in_the_file_and_format_change_no_time(
+    stack, stacked, timing, run_bars, tmp_path
+):
+    whole = ak.concatenate([read_times(path) for path in stacked["outputs"]])
+    again = run_bars(timing({"block_events": 7}, format="parquet"), stack, chunksize=31)
+    assert len(again["outputs"]) == 3
+    ordered = sorted(again["outputs"], key=lambda path: int(path.rpartition("_")[2].split("-")[0]))
+    parts = ak.concatenate([read_times(path) for path in ordered])
+    assert ak.array_equal(whole, parts)
+    for name, value in numbers(stacked["counters"]).items():
+        assert again["counters"][name] == value, name
+    for name, one in stacked["hists"].items():
+        assert np.array_equal(one.values(flow=True), again["hists"][name].values(flow=True)), name
+    bare = tmp_path / "bare.root"
+    produce(replace(STACK, photons=False), bare, progress=lambda done, total: None)
+    dark = run_bars(timing(), bare)
+    assert ak.array_equal(whole, ak.concatenate([read_times(p) for p in dark["outputs"]]))
+
+
+def test_seed_and_dataset_change_the_times(stack, stacked, timing, run_bars):
+    other = run_bars(timing(seed=6), stack)
+    assert other["counters"]["objects.Hit.out"] == stacked["counters"]["objects.Hit.out"]
+    same = np.intersect1d(
+        *(ak.to_numpy(ak.flatten(events_of(r)["Photon_time"])) for r in (stacked, other))
+    )
+    # float32 numbers of some ns coincide now and then
+    assert len(same) < 0.05 * stacked["counters"]["objects.Photon.out"]
+
+
+def test_copies_of_an_event_lie_side_by_side_with_noise_of_their_own(
+    stack, stacked, timing, run_bars
+):
+    result = run_bars(timing(oversample=3), stack)
+    times, single_ = read_times(result["outputs"][0]), read_times(stacked["outputs"][0])
+    assert len(times) == 3 * EVENTS
+    assert ak.array_equal(times[::3], single_)
+    assert not ak.array_equal(times[1::3], single_)
+    assert not ak.array_equal(times[1::3], times[2::3])
+    events = events_of(result)
+    assert events["fold"].to_list() == [0, 1, 2] * EVENTS
+    full, flash = (
+        result["hists"]["photon_number"][source, sum, sum] for source in ("full", "flash")
+    )
+    assert flash.value == pytest.approx(full.value)
+
+
+def test_contexts_outside_the_training_range_are_flagged_clipped_or_dropped(
+    stack, timing, run_bars
+):
+    far = {"bar_low": -735.0, "bar_high": 1500.0}
+    flagged = run_bars(timing(far), stack)
+    outside = flagged["counters"]["contexts.outside_training_range"]
+    assert outside > 0
+    events = events_of(flagged)
+    assert ak.sum(events["nOutside"]) == outside
+    assert ak.sum(events["Hit_outsideLow"]) + ak.sum(events["Hit_outsideHigh"]) == outside
+    some = flagged["counters"]["events.with_contexts_outside"]
+    assert some == ak.sum(events["nOutside"] > 0)
+    clipped = run_bars(timing(far | {"outside": "clip"}), stack)
+    assert clipped["counters"]["contexts.clipped"] == outside
+    counts = flagged["counters"]["objects.Photon.out"]
+    assert clipped["counters"]["objects.Photon.out"] == counts
+    dropped = run_bars(timing(far | {"outside": "drop"}), stack)
+    assert dropped["counters"]["contexts.dropped"] == outside
+    kept = events_of(dropped)
+    assert ak.sum(kept["Hit_nLow"][kept["Hit_outsideLow"] == 1]) == 0
+    inside = events["Hit_outsideLow"] == 0
+    assert ak.all(kept["Hit_nLow"][inside] == events["Hit_nLow"][inside])
+    assert 0 < dropped["counters"]["objects.Photon.out"] < counts
+
+
+def test_times_before_the_hit_are_counted_and_kept(stacked):
+    events = events_of(stacked)
+    delays = events["Photon_time"] - events["Hit_time"][events["Photon_hitIdx"]]
+    # a photon at the hit's own time within the rounding of float32 may count on either side
+    counted = stacked["counters"]["objects.Photon.negative"]
+    assert counted > 0
+    assert abs(counted - ak.sum(delays < 0)) <= 2
+
+
+def test_photons_of_the_input_are_those_of_their_hits(stacked):
+    counters, truth = stacked["counters"], batch(STACK, 0)
+    assert counters["photons.full.in"] == len(truth.photons.time)
+    assert counters["photons.full.unmatched"] == 0
+    full = stacked["hists"]["photon_time"]["full", sum, sum, sum, :]
+    delay = truth.photons.time - truth.tracks.time[truth.photons.crossing]
+    expected, _ = np.histogram(delay, full.axes[0].edges)
+    # float32 times may fall into the neighbouring bin: a few of all
+    assert np.abs(full.values() - expected).sum() <= 1e-3 * len(delay) + 4
+
+
+def test_without_parents_bars_of_one_particle_are_compared(run_bars, timing, tmp_path, monkeypatch):
+    content = single()
+    del content["_MCParticles_parents"]
+    branches = {n: f for n, f in edm4hep.BRANCHES.items() if n != "_MCParticles_parents"}
+    monkeypatch.setattr(edm4hep, "BRANCHES", branches)
+    path = write(tmp_path / "orphans.root", content)
+    counters = run_bars(timing(), path)["counters"]
+    assert counters["photons.full.unmatched"] == 0 < counters["photons.full.in"]
+
+
+def test_distances_resolutions_and_figures_come_from_the_merged_result(stacked, timing, tmp_path):
+    found = timing().finish({"bars": stacked | {"counters": dict(stacked["counters"])}}, tmp_path)
+    assert {row["variable"] for row in found["distances"]} >= {"time", "first", "second", "number"}
+    assert found["bins"]
+    assert all(0 <= row["ks"] <= 1 for row in found["bins"])
+    # the untrained flow's earliest photons lie beyond the axis
+    assert {row["source"] for row in found["resolutions"]} == {"full"}
+    assert found["repeated_events"] == {"bars": 0}
+    assert sorted(found["plots"]) == [
+        f"plots/photon_{name}.png" for name in ("first", "number", "second", "time")
+    ]
+    assert all((tmp_path / name).stat().st_size > 5000 for name in found["plots"])
+
+
+def test_resolutions_are_mean_and_width_of_the_earliest_photons():
+    validation, rng = TimingValidation(), np.random.default_rng(1)
+    times = np.concatenate([rng.normal(1.2, 0.1, 5000), np.full(500, 40.0)])
+    axis, one = EARLIEST["first"], validation.hists["photon_first"]
+    row = np.full(len(times), CONTEXT_BINS["z"].index(np.array([0.0]))[0])
+    fill(one, [1], [row, axis.index(times)], 1.0)
+    (found,) = resolutions(validation.hists)
+    assert (found["photon"], found["source"], found["bin"]) == ("first", "flash", "z -233 to 17.5")
+    assert found["sensors"] == 5000
+    assert found["beyond"] == pytest.approx(500 / 5500)
+    # four standard errors, as given; bins of 0.02 ns add 0.002 to a width of 0.1 at most
+    assert found["mean"] == pytest.approx(1.2, abs=4 * found["mean_error"])
+    assert found["width"] == pytest.approx(0.1, abs=4 * found["width_error"] + 0.002)
+    assert found["mean_error"] == pytest.approx(0.1 / 5000**0.5, rel=0.05)
+
+
+def test_an_empty_range_gives_the_full_structure(bars, timing, open_bars, stacked):
+    events = open_bars(bars)[:0]
+    events.metadata.update({"fileuuid": "u", "entrystart": 0, "entrystop": 0})
+    result = timing().process(events)["bars"]
+    assert set(result["counters"]) == set(stacked["counters"])
+    assert not any(numbers(result["counters"]).values())
+    assert set(result["hists"]) == set(stacked["hists"])
+    assert events_of(result).fields == events_of(stacked).fields
+
+
+def test_events_without_hits_have_no_photons(run_bars, timing, tmp_path):
+    content = single()
+    energy = content["HcalBarrelHits"]["EDep"]
+    keep = (ak.local_index(energy, axis=0) >= 10) & (energy > 0)
+    for name in ("HcalBarrelHits", "_HcalBarrelHits_MCParticle"):
+        content[name] = content[name][keep]
+    result = run_bars(timing(), write(tmp_path / "dark.root", content))
+    assert result["counters"]["events.without_hits"] == 10
+    times = read_times(result["outputs"][0])
+    assert ak.num(times).to_list() == [0] * 10 + [1] * (EVENTS - 10)
+    assert result["counters"]["events.written"] == EVENTS
+
+
+def test_without_a_bundle_it_says_how_to_make_one(bars, tmp_path, capsys):
+    assert main(["timing", str(bars), "--output", str(tmp_path / "out")]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "timing takes one bundle, found 0; name it with --bundle" in said
+    assert "bundle import normflows" in said
+
+
+def test_other_models_are_refused(timing, photon_bundle, repository):
+    with pytest.raises(ConfigurationError, match="kind 'object'"):
+        timing(bundles=[repository / "processors" / "bundles" / "muon"])
+    with pytest.raises(ConfigurationError, match=r"bars of 10\.0 mm, the configuration says 20\.0"):
+        timing({"thickness": 20.0})
+    with pytest.raises(ValueError, match="expected digest"):
+        timing(bundle_digests=["0" * 64])
+    with pytest.raises(ConfigurationError, match="one bundle, found 2"):
+        timing(bundles=[photon_bundle, photon_bundle])
+
+
+def test_input_without_its_branches_is_refused(run_bars, timing, bars):
+    with pytest.raises(Exception, match=r"branches Other\.cellID") as caught:
+        run_bars(timing({"hits": "Other"}), bars)
+    causes = [caught.value]
+    while causes[-1].__cause__ is not None:
+        causes.append(causes[-1].__cause__)
+    assert any(isinstance(cause, MissingBranchError) for cause in causes)
+
+
+def test_the_command_line_runs_it_on_processes(stack, stacked, photon_bundle, tmp_path):
+    output = tmp_path / "out"
+    options = ["--bundle", str(photon_bundle), "--output", str(output), "--seed", "5"]
+    settings = [
+        "--executor",
+        "futures",
+        "--workers",
+        "2",
+        "--chunksize",
+        "40",
+        "--merge",
+        "dataset",
+    ]
+    fileset = tmp_path / "fileset.json"
+    fileset.write_text(f'{{"bars": ["{stack}"]}}')
+    assert main(["timing", "--fileset", str(fileset), *options, *settings]) == 0
+    whole = ak.concatenate([read_times(path) for path in stacked["outputs"]])
+    assert ak.array_equal(read_times(output / "events" / "bars.root"), whole)
+
+
+def test_it_is_small_when_it_travels(timing):
+    processor = timing()
+    assert len(pickle.dumps(processor)) < 4000
+    assert isinstance(pickle.loads(pickle.dumps(processor)), Timing)

@@ -1,0 +1,148 @@
+"""Numbers of photons, contexts of both ends, the order in time."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from flows.noise import Identity
+from processors.counters import Counters
+from processors.jagged import Flat
+from processors.timing.config import TimingConfig
+from processors.timing.hits import bar_hits, photon_yield
+from processors.timing.ordering import order_in_time
+from processors.timing.reading import OPTICAL
+from processors.timing.sensors import contexts, poisson
+from samples.timing import bar as toy
+
+NUMBERS = 20_000
+
+
+def someone(number: int) -> Identity:
+    row, zero = np.arange(number), np.zeros(number, dtype=np.int64)
+    return Identity(1, "bars", "PhotonTime", zero, zero, row, zero, zero)
+
+
+@pytest.mark.parametrize("mean", [1e-6, 0.01, 0.7, 3.0, 47.0, 900.0, 2e5])
+def test_numbers_have_poissons_distribution(mean):
+    numbers = poisson(np.full(NUMBERS, mean), someone(NUMBERS))
+    # four standard deviations of a mean and, by the fourth moment, of a variance
+    assert numbers.mean() == pytest.approx(mean, abs=4 * np.sqrt(mean / NUMBERS))
+    spread = np.sqrt((mean + 2 * mean**2) / NUMBERS)
+    assert numbers.var() == pytest.approx(mean, abs=4 * spread)
+    edges = np.unique(stats.poisson.ppf(np.linspace(0.05, 0.95, 10), mean))
+    found = np.array([(numbers <= edge).mean() for edge in edges])
+    # four standard deviations of a share
+    assert np.abs(found - stats.poisson.cdf(edges, mean)).max() < 4 * np.sqrt(0.25 / NUMBERS)
+
+
+def test_nothing_expected_nothing_drawn_and_a_number_belongs_to_its_hit():
+    assert not poisson(np.zeros(100), someone(100)).any()
+    assert poisson(np.zeros(0), someone(0)).shape == (0,)
+    mean = np.linspace(0.1, 50, 100)
+    chosen = np.arange(99, -1, -7)
+    whole = poisson(mean, someone(100))
+    assert np.array_equal(poisson(mean[chosen], someone(100).take(chosen)), whole[chosen])
+
+
+def test_the_yield_is_that_of_the_sample():
+    energy, distance = np.random.default_rng(1).uniform([[1e-4], [0]], [[0.1], [1505]], (2, 100))
+    assert np.array_equal(photon_yield(energy, distance), toy.photon_yield(energy, distance))
+
+
+def deposits(counts, **columns) -> Flat:
+    """Hits of the first particle in bar 0 but for ``columns``."""
+    number = int(np.sum(counts))
+    values = {
+        "cellID": np.zeros(number, dtype=np.uint64),
+        "EDep": np.full(number, 1e-3, dtype=np.float32),
+        "time": np.zeros(number, dtype=np.float32),
+        "position.x": np.full(number, 1770.3),
+        "position.z": np.zeros(number),
+        "momentum.x": np.ones(number, dtype=np.float32),
+        "momentum.y": np.zeros(number, dtype=np.float32),
+        "momentum.z": np.zeros(number, dtype=np.float32),
+        "particle": np.zeros(number, dtype=np.int64),
+        "pdg": np.full(number, 13),
+    }
+    return Flat(np.asarray(counts), values | {k: np.asarray(v) for k, v in columns.items()})
+
+
+def test_deposits_of_a_particle_in_a_bar_are_summed_the_first_tells_where():
+    layer = np.uint64(1 << 12)
+    hits = deposits(
+        [4, 0, 3],
+        cellID=np.array([0, 0, layer, 1 << 22, 0, 0, 0], dtype=np.uint64),
+        EDep=np.arange(1, 8, dtype=np.float32),
+        time=np.array([5, 4, 1, 6, 2, 3, 1], dtype=np.float32),
+        particle=np.array([0, 0, 0, 0, 1, 0, 1]),
+        **{"position.z": np.arange(7.0), "pdg": np.array([13, 13, 13, 13, 11, 13, 11])},
+    )
+    counters = Counters()
+    found = bar_hits(hits, TimingConfig(), counters)
+    # the sensor's bits do not make another bar
+    assert found.counts.tolist() == [2, 0, 2]
+    assert found.energy.tolist() == [7.0, 3.0, 6.0, 12.0]
+    assert found.z.tolist() == [1.0, 2.0, 5.0, 6.0]
+    assert found.time.tolist() == [4.0, 1.0, 3.0, 1.0]
+    assert found.bar.tolist() == [0, int(layer), 0, 0]
+    assert found.particle.tolist() == [0, 0, 0, 1]
+    assert found.index.tolist() == [0, 1, 0, 1]
+    assert counters["objects.Hit.not_muon"] == 1
+    assert counters["objects.Hit.out"] == counters["objects.Hit.in"] == 4
+
+
+def test_hits_that_make_no_light_are_counted():
+    hits = deposits(
+        [6],
+        cellID=np.arange(6, dtype=np.uint64) << np.uint64(12),
+        EDep=np.array([1, 1, 0, np.nan, 1, 1], dtype=np.float32),
+        **{
+            "position.z": np.array([0, 771.0, 0, 0, 0, -735.0]),
+            "momentum.x": np.array([1, 1, 1, 1, 0, 1], dtype=np.float32),
+        },
+    )
+    counters = Counters()
+    found = bar_hits(hits, TimingConfig(), counters)
+    assert found.index.tolist() == [0, 5]
+    counted = {name: counters[f"objects.Hit.{name}"] for name in ("in", "out", "not_finite")}
+    assert counted == {"in": 6, "out": 2, "not_finite": 2}
+    assert counters["objects.Hit.outside_bar"] == counters["objects.Hit.without_energy"] == 1
+
+
+def test_photons_are_no_deposits():
+    found = bar_hits(deposits([3], pdg=np.full(3, OPTICAL)), TimingConfig(), Counters())
+    assert len(found.event) == 0
+    assert found.counts.tolist() == [0]
+
+
+def test_the_low_end_sees_the_mirror_image():
+    hits = bar_hits(
+        deposits(
+            [2],
+            cellID=np.array([0, 1 << 12], dtype=np.uint64),
+            **{"position.z": np.array([100.0, -300.0]), "momentum.z": np.array([1.0, -2.0])},
+        ),
+        TimingConfig(),
+        Counters(),
+    )
+    given = contexts(hits, 5.0, TimingConfig())
+    high, low = given[:, 1], given[:, 0]
+    assert high[0] == pytest.approx([105.0, 45.0, np.sqrt(2)])
+    assert high[1] == pytest.approx([-310.0, np.degrees(np.arctan2(1, -2)), np.sqrt(5)])
+    # z_low + z_high is 35: not the sign of z alone
+    assert low[:, 0] == pytest.approx(35.0 - high[:, 0])
+    assert low[:, 1] == pytest.approx(180.0 - high[:, 1])
+    assert np.array_equal(low[:, 2], high[:, 2])
+    moved = contexts(hits, 5.0, TimingConfig(hit_depth=5.0))
+    assert moved[:, 1, 0] == pytest.approx([100.0, -300.0])
+
+
+def test_order_in_time_is_that_of_both_keys():
+    rng = np.random.default_rng(2)
+    group = rng.integers(0, 5, 1000)
+    times = np.round(rng.normal(size=1000), 1).astype(np.float32)
+    times[:4] = [0.0, -0.0, 0.0, -0.0]
+    expected = np.lexsort((np.arange(1000), times, group))
+    assert np.array_equal(order_in_time(group, times), expected)
