@@ -16,7 +16,7 @@ from flows.engine.cpu_flow import CpuFlow
 from flows.engine.facade import Engine
 from flows.engine.torch_flow import TorchFlow
 from flows.flowmodel import FlowModel
-from flows.noise import Identity, keyed_normals
+from flows.noise import Identity, row_normals
 from flows.resident import ResidentModel
 
 __all__ = ["COUNTERS", "PURPOSE", "FlowSampler", "Outside", "Sampled"]
@@ -192,7 +192,7 @@ class FlowSampler(ResidentModel):
 
     def _draw(self, conditions: Tensor, keys: Tensor, counters: Tensor) -> tuple[Tensor, ...]:
         first = torch.zeros_like(keys[:, 0])
-        normal = keyed_normals(keys, counters, self.model.plan.features, first)
+        normal = row_normals(keys, counters, self.model.plan.features, first)
         return self._decode(conditions, normal * self._base[1] + self._base[0])
 
     def _decode(self, conditions: Tensor, noise: Tensor) -> tuple[Tensor, ...]:

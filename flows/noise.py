@@ -38,8 +38,8 @@ __all__ = [
     "NoiseOverflowError",
     "compile_kernels",
     "key_of",
-    "keyed_normals",
-    "keyed_uniforms",
+    "row_normals",
+    "row_uniforms",
     "normals",
     "normals_from_words",
     "philox",
@@ -209,7 +209,7 @@ def words(keys: Array, counters: Array, dims: int, attempt: Array) -> Array:
     return tensor_words(keys, counters, attempt, dims)
 
 
-def keyed_uniforms(keys: Tensor, counters: Tensor, dims: int, attempt: Tensor) -> Tensor:
+def row_uniforms(keys: Tensor, counters: Tensor, dims: int, attempt: Tensor) -> Tensor:
     """Make the uniforms of :func:`words`, float32 ``(n, dims)``, in one pass on the processor."""
     _check_draw(dims, attempt)
     if keys.device.type == "cpu":
@@ -217,7 +217,7 @@ def keyed_uniforms(keys: Tensor, counters: Tensor, dims: int, attempt: Tensor) -
     return uniforms_from_words(tensor_words(keys, counters, attempt, dims))
 
 
-def keyed_normals(keys: Tensor, counters: Tensor, dims: int, attempt: Tensor) -> Tensor:
+def row_normals(keys: Tensor, counters: Tensor, dims: int, attempt: Tensor) -> Tensor:
     """Make the normals of :func:`words`, float32 ``(n, dims)``, in one pass on the processor."""
     _check_draw(dims, attempt)
     if keys.device.type == "cpu":
@@ -243,7 +243,7 @@ def _filled(
 def compile_kernels() -> None:
     """Compile what draws on the processor before threads ask for it."""
     rows = torch.zeros(0, 3, dtype=torch.int64)
-    for draw in (words, keyed_uniforms, keyed_normals):
+    for draw in (words, row_uniforms, row_normals):
         compiled_first(draw, rows[:, :2], rows, 1, rows[:, 0])
 
 
@@ -310,7 +310,7 @@ def uniforms(
 ) -> Tensor:
     """Uniform numbers of every row for one purpose, float32 ``(n, dims)`` inside (0, 1)."""
     keys, counters, tries = (t.to(device) for t in _identity(identity, purpose, attempt))
-    return keyed_uniforms(keys, counters, dims, tries)
+    return row_uniforms(keys, counters, dims, tries)
 
 
 def normals(
@@ -323,4 +323,4 @@ def normals(
 ) -> Tensor:
     """Standard normal numbers of every row for one purpose, float32 ``(n, dims)``."""
     keys, counters, tries = (t.to(device) for t in _identity(identity, purpose, attempt))
-    return keyed_normals(keys, counters, dims, tries)
+    return row_normals(keys, counters, dims, tries)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from flows.batching import ComputePool
 from flows.bundle import Bundle
-from flows.noise import Identity, keyed_normals, keyed_uniforms
+from flows.noise import Identity, row_normals, row_uniforms
 from flows.objectmodel import ObjectModel, ObjectSampler
 from flows.pileup import draw_rows
 from flows.resident import ResidentModel
@@ -176,7 +176,7 @@ class ObjectSimulator(ResidentModel):
     def _keep(self, conditions: Tensor, keys: Tensor, counters: Tensor) -> tuple[Tensor, ...]:
         probability, features = self._sampler.probability(conditions)
         attempt = torch.zeros_like(keys[:, 0])
-        uniform = keyed_uniforms(keys, counters, 1, attempt)[:, 0]
+        uniform = row_uniforms(keys, counters, 1, attempt)[:, 0]
         return uniform < probability, probability, features
 
     def _draw(
@@ -184,8 +184,8 @@ class ObjectSimulator(ResidentModel):
     ) -> tuple[Tensor, ...]:
         discrete, targets = len(self._sampler.model.sizes), len(self.layout.targets)
         owner = noise[:, 4:7].contiguous()
-        uniform = keyed_uniforms(noise[:, 0:2], owner, discrete, torch.zeros_like(attempt))
-        normal = keyed_normals(noise[:, 2:4], owner, targets, attempt)
+        uniform = row_uniforms(noise[:, 0:2], owner, discrete, torch.zeros_like(attempt))
+        normal = row_normals(noise[:, 2:4], owner, targets, attempt)
         return self._sampler.draw(features, conditions, uniform, normal)
 
     def _training_ranges(self) -> NDArray[np.float64]:

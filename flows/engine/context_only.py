@@ -23,7 +23,7 @@ from flows.engine.machine import floors, machine
 from flows.engine.panel import tile_rows
 from flows.engine.plan import Affine, Linear, Plan, Spline
 from flows.engine.torch_flow import TorchFlow
-from flows.noise import keyed_normals
+from flows.noise import row_normals
 from flows.spline import spline_inverse
 from flows.warm import compiled_first
 
@@ -171,7 +171,7 @@ def repeated_normals(keys: Tensor, counters: Tensor, counts: Tensor, attempt: in
         attempt: Number of the try.
     """
     wide = int(counts.max()) if len(counts) else 0
-    normal = keyed_normals(keys, counters, wide, torch.full_like(counts, attempt))
+    normal = row_normals(keys, counters, wide, torch.full_like(counts, attempt))
     chosen: Tensor = normal[torch.arange(wide, device=counts.device) < counts[:, None]]
     return chosen
 

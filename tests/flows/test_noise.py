@@ -12,11 +12,11 @@ from flows.noise import (
     Identity,
     NoiseOverflowError,
     key_of,
-    keyed_normals,
-    keyed_uniforms,
     normals,
     normals_from_words,
     philox,
+    row_normals,
+    row_uniforms,
     tensor_words,
     uniforms,
     uniforms_from_words,
@@ -187,9 +187,9 @@ def test_compiled_noise_is_that_of_torch(seed, dims, attempt):
     tries = torch.full((5,), attempt)
     word = tensor_words(keys, counters, tries, dims + dims % 2)
     assert torch.equal(
-        keyed_uniforms(keys, counters, dims, tries), uniforms_from_words(word[:, :dims])
+        row_uniforms(keys, counters, dims, tries), uniforms_from_words(word[:, :dims])
     )
-    made, plain = keyed_normals(keys, counters, dims, tries), normals_from_words(word)[:, :dims]
+    made, plain = row_normals(keys, counters, dims, tries), normals_from_words(word)[:, :dims]
     assert made.dtype == torch.float32
     assert (made - plain).abs().max() <= 1e-6
     assert (made == plain).float().mean() > 0.9
