@@ -13,10 +13,11 @@ import uproot
 
 from executors.errors import first_line, root_cause
 from executors.fileset import FileEntry, is_remote
+from executors.remote import forget_connections
 
 __all__ = ["FileFacts", "UnreadableFileError", "inspect_file", "unreadable"]
 
-TIMEOUT = 60.0  # seconds to wait for a remote file; coffea's Runner waits as long
+TIMEOUT = 60  # whole seconds (XRootD asks for that) to wait for a remote file, as coffea does
 _TREE_CLASSES = ("TTree", "TNtuple", "TNtupleD", "TChain")
 _NTUPLE_CLASSES = ("ROOT::RNTuple", "ROOT::Experimental::RNTuple")
 _TREE_BASES = 4  # TNamed, TAttLine, TAttFill, TAttMarker: what precedes fEntries in a TTree
@@ -38,7 +39,7 @@ class UnreadableFileError(ValueError):
     """A file cannot be planned; the message goes on where the file's name ends."""
 
 
-def inspect_file(entry: FileEntry, *, timeout: float = TIMEOUT) -> FileFacts:
+def inspect_file(entry: FileEntry, *, timeout: int = TIMEOUT) -> FileFacts:
     """Open a file and look at its tree.
 
     Raises: UnreadableFileError for whatever goes wrong, with the first cause attached.
@@ -52,6 +53,7 @@ def inspect_file(entry: FileEntry, *, timeout: float = TIMEOUT) -> FileFacts:
     except UnreadableFileError:
         raise
     except Exception as error:
+        forget_connections(entry.file)
         raise unreadable(entry, error) from error
 
 

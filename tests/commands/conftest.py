@@ -15,6 +15,7 @@ _spec.loader.exec_module(_fixtures)
 
 sample = _fixtures.sample
 write_events = _fixtures.write_events
+xrootd = _fixtures.xrootd
 
 
 @pytest.fixture(scope="session")
