@@ -24,8 +24,12 @@ CASA_ADDRESS = "tls://localhost:8786"
 """Where the notebooks of coffea-casa find their scheduler."""
 CASA_VARIABLE = "FLASHBREW_CASA_ADDRESS"
 """Environment variable with another address of it."""
-# coffea names every cross-reference that a NanoAOD version lacks, for every chunk
-QUIET = "ignore::RuntimeWarning:coffea.nanoevents.schemas.nanoaod"
+# coffea names every cross-reference that a NanoAOD version lacks, for every chunk; XRootD looks at
+# every object of the process in the end, and wakes what torch has deprecated
+QUIET = (
+    "ignore::RuntimeWarning:coffea.nanoevents.schemas.nanoaod,"
+    "ignore::FutureWarning:XRootD.client.finalize"
+)
 _BUDGET = "FLASHBREW_THREADS"  # what the project's own engines read
 _LIBRARIES = (
     "OMP_NUM_THREADS",

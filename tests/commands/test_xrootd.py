@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 
+import awkward as ak
 import pytest
 import uproot
 import yaml
@@ -43,6 +44,16 @@ def test_a_run_over_xrootd_equals_the_run_over_the_files(
     data = json.loads((tmp_path / "far" / "report.json").read_text())["datasets"]["input"]
     assert data["events"]["written"] == 380
     assert data["chunks"]["retried"] == 0
+
+
+def test_the_reader_of_the_flash_simulation_reads_what_uproot_reads(sample, xrootd):
+    """It asks for baskets itself; the client refuses positions that are NumPy integers."""
+    from processors.baskets import read_branch
+
+    with uproot.open({xrootd.add(sample[0]): None}) as far, uproot.open(sample[0]) as near:
+        for name in ("event", "genWeight", "GenPart_pt"):
+            read = read_branch(far["Events"][name], 20, 90)
+            assert ak.to_list(read) == near["Events"][name].array()[20:90].tolist()
 
 
 @pytest.fixture
