@@ -6,7 +6,7 @@ import errno
 import re
 from typing import Literal
 
-__all__ = ["exception_chain", "is_transient", "kind_of"]
+__all__ = ["exception_chain", "is_transient", "kind_of", "of_network"]
 
 # coffea wraps what a processor raises into plain Exceptions that start with these words
 _WRAPPERS = ("Failed processing file:", "Failed creating nanoevents:", "Failed to open file:")
@@ -17,6 +17,8 @@ _LASTING_TYPES = (FileNotFoundError, PermissionError, NotADirectoryError, IsADir
 # says kXR_NotFound too where the servers that have a file are down: that may pass
 _XROOTD_LASTING = re.compile(r"\[(3010|3015|3016)\]|\[3011\].*no such file", re.IGNORECASE)
 _HTTP_PASSING = (408, 425, 429)  # of the client errors, those that say: later
+# fsspec returns what went wrong with one of several requests, and uproot takes it for bytes
+_TAKEN_FOR_BYTES = re.compile(r"'\w*(Error|Timeout\w*|Disconnected)' object is not subscriptable")
 _CLOSED = "I/O operation on closed file"  # another thread met the same broken connection first
 _LASTING_NUMBERS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.ENAMETOOLONG)
 
@@ -37,6 +39,11 @@ def kind_of(error: BaseException) -> Literal["transient", "permanent"]:
     return "transient" if any(map(is_transient, exception_chain(error))) else "permanent"
 
 
+def of_network(error: BaseException) -> bool:
+    """Whether a package that speaks to servers raised this error as one of its own."""
+    return type(error).__module__.partition(".")[0] in _NETWORK
+
+
 def is_transient(error: BaseException) -> bool:
     """Whether another attempt may help: storage or network failed, though the place is there.
 
@@ -49,7 +56,9 @@ def is_transient(error: BaseException) -> bool:
     """
     if isinstance(error, ValueError) and str(error) == _CLOSED:
         return True
-    if type(error).__module__.partition(".")[0] in _NETWORK:
+    if isinstance(error, TypeError) and _TAKEN_FOR_BYTES.fullmatch(str(error)):
+        return True
+    if of_network(error):
         status = getattr(error, "status", None)
         asked_wrongly = isinstance(status, int) and 400 <= status < 500
         return not asked_wrongly or status in _HTTP_PASSING

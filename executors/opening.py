@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import fsspec
 import uproot
 
 from executors.errors import first_line, root_cause
+from executors.failures import of_network
 from executors.fileset import FileEntry, is_remote
 from executors.remote import forget_connections
 
@@ -23,6 +25,7 @@ _NTUPLE_CLASSES = ("ROOT::RNTuple", "ROOT::Experimental::RNTuple")
 _TREE_BASES = 4  # TNamed, TAttLine, TAttFill, TAttMarker: what precedes fEntries in a TTree
 _TREE_VERSIONS = range(16, 21)  # where that holds, and fEntries is a 64-bit integer
 _HAS_COUNT = 0x40000000  # flag of a byte count that precedes an object
+_NO_PARTS = "comes from a server that gives whole files alone (no range requests); copy the file"
 _XROOTD = "needs XRootD for Python, which is not installed; pip install 'flashbrew[xrootd]'"
 
 
@@ -130,6 +133,17 @@ def _sentence(entry: FileEntry, error: Exception) -> str:
         return f"is not a ROOT file ({said.removeprefix('not a ROOT file: ')})"
     if isinstance(error, ImportError) and entry.file.startswith("root://"):
         return _XROOTD
-    if isinstance(error, OSError):
+    if isinstance(error, OSError) or of_network(cause):
         return f"could not be opened ({type(cause).__name__}: {said})"
+    if entry.file.startswith(("http://", "https://")) and _gives_no_parts(entry.file):
+        return _NO_PARTS
     return f"is damaged: its tree {entry.tree!r} cannot be read ({type(cause).__name__}: {said})"
+
+
+def _gives_no_parts(url: str) -> bool:
+    """Whether a web server answers the request for four bytes with another number of them."""
+    try:
+        files, path = fsspec.core.url_to_fs(url)
+        return len(files.cat_file(path, start=0, end=4)) != 4
+    except Exception:
+        return False  # it does not answer at all: another complaint

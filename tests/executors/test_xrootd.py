@@ -128,7 +128,7 @@ def test_a_server_that_came_back_is_read_again(xrootd, sample, short_waits):
 
 def test_a_server_that_is_not_there_is_named(xrootd, short_waits):
     xrootd.stop()
-    with pytest.raises(ConfigurationError, match="cannot be listed .*check host and path"):
+    with pytest.raises(ConfigurationError, match=r"cannot be listed .*check host and path"):
         names(xrootd, "store")
     with pytest.raises(UnreadableFileError, match="could not be opened") as caught:
         inspect_file(FileEntry("mc", xrootd.url("a.root")))
