@@ -125,17 +125,22 @@ def build_processor(kind: type[Any], options: Mapping[str, Any]) -> ProcessorABC
 
 def _entries(options: argparse.Namespace, kind: type[Any], retry: RetryPolicy) -> list[FileEntry]:
     """Files to process: those named, else those that the processor ships."""
-    from executors.fileset import from_inputs
+    from executors.fileset import SUFFIXES, from_inputs, refuse_other_formats
     from executors.fileset_json import read_fileset
 
+    wanted = getattr(kind, "input_format", "root")
     if options.fileset:
-        return read_fileset(options.fileset)
+        entries = read_fileset(options.fileset)
+        refuse_other_formats(entries, wanted)
+        return entries
     shipped = getattr(kind, "default_inputs", list)
     inputs = options.inputs or [str(path) for path in shipped()]
     if not inputs:
         msg = f"{options.processor} ships no sample: name INPUT files or a --fileset"
         raise ConfigurationError(msg)
-    return from_inputs(inputs, retry=retry)
+    entries = from_inputs(inputs, suffix=SUFFIXES[wanted], retry=retry)
+    refuse_other_formats(entries, wanted)
+    return entries
 
 
 def _refuse_unsupported(options: argparse.Namespace) -> None:

@@ -8,10 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
+import pyarrow.parquet as pq
 import uproot
 from coffea.processor.executor import WorkItem
 
 from executors.errors import first_line, root_cause
+from executors.fileset import SUFFIXES
 from executors.inspection import OPENERS
 from executors.opening import TIMEOUT
 from executors.plan import Plan
@@ -74,6 +76,13 @@ def _read(chunks: Sequence[WorkItem], columns: Sequence[str], retry: RetryPolicy
     first = chunks[0]
 
     def parts() -> list[Mapping[str, Any]]:
+        if first.filename.endswith(SUFFIXES["parquet"]):
+            table = pq.read_table(first.filename, columns=list(columns))
+            whole = {name: table.column(name).to_numpy() for name in columns}
+            return [
+                {name: whole[name][chunk.entrystart : chunk.entrystop] for name in columns}
+                for chunk in chunks
+            ]
         with uproot.open({first.filename: None}, timeout=TIMEOUT) as file:
             tree = file[first.treename]
             return [

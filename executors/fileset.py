@@ -27,6 +27,7 @@ __all__ = [
     "absolute_name",
     "from_inputs",
     "is_remote",
+    "refuse_other_formats",
     "refuse_repeats",
 ]
 
@@ -132,6 +133,23 @@ def refuse_repeats(dataset: str, names: Sequence[str], where: str = "input") -> 
             msg = f"{where}: {name} is named twice in dataset {dataset!r}; name it once"
             raise ConfigurationError(msg)
         seen.add(name)
+
+
+def refuse_other_formats(entries: Iterable[FileEntry], wanted: str) -> None:
+    """Refuse parquet files where ROOT files are read, and the other way round.
+
+    Arguments:
+        entries: Files.
+        wanted: ``root`` or ``parquet``.
+    Raises: ConfigurationError naming the first one.
+    """
+    for entry in entries:
+        if entry.format != wanted:
+            msg = (
+                f"{entry.file} is a {entry.format} file by its name, this processor reads {wanted} "
+                "files; name others, or another processor"
+            )
+            raise ConfigurationError(msg)
 
 
 def absolute_name(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import struct
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 import fsspec
+import pyarrow.parquet as pq
 import uproot
 
 from executors.errors import first_line, root_cause
@@ -24,6 +26,7 @@ _TREE_CLASSES = ("TTree", "TNtuple", "TNtupleD", "TChain")
 _NTUPLE_CLASSES = ("ROOT::RNTuple", "ROOT::Experimental::RNTuple")
 _TREE_BASES = 4  # TNamed, TAttLine, TAttFill, TAttMarker: what precedes fEntries in a TTree
 _TREE_VERSIONS = range(16, 21)  # where that holds, and fEntries is a 64-bit integer
+_PARQUET = b"PAR1"  # begin and end of a parquet file
 _HAS_COUNT = 0x40000000  # flag of a byte count that precedes an object
 _NO_PARTS = "comes from a server that gives whole files alone (no range requests); copy the file"
 _XROOTD = "needs XRootD for Python, which is not installed; pip install 'flashbrew[xrootd]'"
@@ -50,6 +53,8 @@ def inspect_file(entry: FileEntry, *, timeout: int = TIMEOUT) -> FileFacts:
     if not is_remote(entry.file):
         _check_local(Path(entry.file))
     try:
+        if entry.format == "parquet":
+            return _parquet_facts(entry.file)
         with uproot.open({entry.file: None}, timeout=timeout) as file:
             _check_whole(file)
             return _facts(file, entry.tree)
@@ -103,6 +108,27 @@ def _facts(file: Any, name: str) -> FileFacts:
     return FileFacts(entries, uuid, classes[name] in _NTUPLE_CLASSES)
 
 
+def _parquet_facts(name: str) -> FileFacts:
+    """Read the rows of a parquet file; its UUID is made of its footer, which knows each page."""
+    if is_remote(name):
+        msg = "is a parquet file, which coffea reads from disk alone; copy it"
+        raise UnreadableFileError(msg)
+    path = Path(name)
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        file.seek(-min(8, size), os.SEEK_END)
+        end = file.read()
+        length = int.from_bytes(end[:4], "little")
+        if not end.endswith(_PARQUET) or length + 8 > size:
+            msg = "is no whole parquet file: it has no footer at its end; copy it again"
+            raise UnreadableFileError(msg)
+        file.seek(-length - 8, os.SEEK_END)
+        footer = file.read(length)
+    rows = int(pq.ParquetFile(path).metadata.num_rows)
+    digest = hashlib.sha256(footer + size.to_bytes(8, "little")).digest()
+    return FileFacts(rows, UUID(bytes=digest[:16]), rntuple=False)
+
+
 def _head_entries(file: Any, name: str) -> int | None:
     """Number of entries from the first bytes of a tree, None for a tree of another layout.
 
@@ -129,6 +155,8 @@ def _sentence(entry: FileEntry, error: Exception) -> str:
     """Say in one sentence why a file could not be opened."""
     cause = root_cause(error)
     said = first_line(cause)
+    if entry.format == "parquet" and not isinstance(error, OSError):
+        return f"is damaged: it cannot be read as parquet ({type(cause).__name__}: {said})"
     if "not a ROOT file" in str(error):
         return f"is not a ROOT file ({said.removeprefix('not a ROOT file: ')})"
     if isinstance(error, ImportError) and entry.file.startswith("root://"):
