@@ -155,7 +155,7 @@ def _sentence(entry: FileEntry, error: Exception) -> str:
     """Say in one sentence why a file could not be opened."""
     cause = root_cause(error)
     said = first_line(cause)
-    if entry.format == "parquet" and not isinstance(error, OSError):
+    if entry.format == "parquet" and getattr(cause, "errno", None) is None:
         return f"is damaged: it cannot be read as parquet ({type(cause).__name__}: {said})"
     if "not a ROOT file" in str(error):
         return f"is not a ROOT file ({said.removeprefix('not a ROOT file: ')})"
