@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 OUTPUT := out/flashsim
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-faults test-htcondor lint types imports check bench-flashsim bench-bookkeeping bench-flows clean
+.PHONY: help install run test test-tools test-faults test-htcondor lint types imports check bench-flashsim bench-bookkeeping bench-flows clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,11 @@ run: install ## Flash-simulate the shipped sample with the shipped bundles on al
 
 test: install ## Run the whole test suite
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+# tests that need one of these skip where it is absent, and say so
+test-tools: ## Install the Debian packages that some tests use (root)
+	apt-get update -qq
+	apt-get install -y -qq --no-install-recommends xrootd-server
 
 test-faults: install ## Kill workers and clients, fill disks, count what is left (minutes)
 	$(BIN)/python -m pytest -m 'faults and not htcondor' tests

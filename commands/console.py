@@ -21,11 +21,12 @@ def results() -> Console:
 
 
 def configure(verbose: bool) -> None:
-    """Set up logging and silence what coffea repeats for every chunk."""
+    """Set up logging; silence what coffea repeats for every chunk, and XRootD's look at torch."""
     level = logging.INFO if verbose else logging.WARNING
     logging.basicConfig(level=level, stream=sys.stderr, format="%(levelname)s %(message)s")
     for handler in logging.getLogger().handlers:
         handler.addFilter(_is_ours_or_serious)
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"XRootD\.client\.finalize")
     if not verbose:
         module = r"coffea\.nanoevents\.schemas\.nanoaod"
         warnings.filterwarnings("ignore", category=RuntimeWarning, module=module)

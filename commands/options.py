@@ -12,7 +12,7 @@ __all__ = ["parse"]
 RETRIES, RETRY_DELAY = 2, 1.0  # chosen
 EPILOG = """\
 PROCESSOR is a built-in name (see --list), module:Class or path.py:Class.
-INPUT is files, globs, directories or root:// URLs; all of them form the dataset "input".
+INPUT is files, globs, directories, root:// or https:// URLs; all of them form the dataset "input".
 Without input a processor runs on its shipped sample. Other commands: train, report, bundle.
 
 exit status: 0 all chunks done; 3 finished, some failed; 4 more failed than allowed, or nothing
@@ -120,5 +120,15 @@ def _add_amount(parser: argparse.ArgumentParser) -> None:
         default=1.0,
         metavar="F",
         help="exit 4 above this fraction of failed chunks; default: 1",
+    )
+    group.add_argument(
+        "--check-duplicates",
+        action="store_true",
+        help="look for files and events that occur twice before the first chunk; reads all files",
+    )
+    group.add_argument(
+        "--look-again",
+        action="store_true",
+        help="open every input file for the plan, whatever earlier runs found in it",
     )
     group.add_argument("--dry-run", action="store_true", help="print the plan and stop")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from commands.configuration import processor_options, refuse_ignored, settle
 from commands.execution import execution_settings
+from commands.looking import Looking
 from executors.errors import ConfigurationError, first_line
 from executors.retry import RetryPolicy
 
@@ -21,7 +22,10 @@ if TYPE_CHECKING:
     from executors.settings import ExecutorSettings
     from executors.state import RunIdentity
 
-__all__ = ["Preparation", "build_processor", "prepare"]
+__all__ = ["EVENT_COLUMNS", "Preparation", "build_processor", "prepare"]
+
+EVENT_COLUMNS = ("run", "luminosityBlock", "event")
+"""What identifies an event, where the processor's attribute ``event_columns`` says nothing else."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,6 @@ def prepare(options: argparse.Namespace) -> Preparation:
     from executors.execution import check_travels
     from executors.loading import load_class
     from executors.output import refuse_shared_folders
-    from executors.plan import Limits, plan_fileset
     from processors import BUILTIN
     from processors.folders import dataset_folder
 
@@ -67,16 +70,38 @@ def prepare(options: argparse.Namespace) -> Preparation:
     # looks at models and device: what is wrong with them is an argument that is wrong
     provenance = getattr(processor, "provenance", dict)()
     check_travels(processor, settings)
-    plan = plan_fileset(
-        _entries(options, kind),
-        chunk_size=options.chunksize,
-        limits=Limits(options.max_files, options.max_chunks),
-        test=options.test,
-        retry=retry,
-    )
+    plan = _plan(options, kind, retry)
     refuse_shared_folders(plan.datasets, dataset_folder)
     identity = run_identity(options, further, kind, provenance)
     return Preparation(options, processor, provenance, plan, settings, retry, identity)
+
+
+def _plan(options: argparse.Namespace, kind: type[Any], retry: RetryPolicy) -> Plan:
+    """Look into the files, cut them into chunks, look for duplicates where that was asked for."""
+    from executors.duplicates import check_duplicates
+    from executors.facts_cache import FactsCache, cache_folder
+    from executors.opening import inspect_file
+    from executors.plan import Limits, plan_fileset
+
+    entries = _entries(options, kind, retry)
+    cache = None if options.look_again else FactsCache(cache_folder())
+    with Looking("looking into files") as looking:
+        plan = plan_fileset(
+            entries,
+            chunk_size=options.chunksize,
+            limits=Limits(options.max_files, options.max_chunks),
+            test=options.test,
+            inspect=cache or inspect_file,
+            retry=retry,
+            looked=looking.heard,
+        )
+    if cache is not None:
+        cache.save()
+    if options.check_duplicates:
+        columns = getattr(kind, "event_columns", EVENT_COLUMNS)
+        with Looking("looking for duplicates") as looking:
+            plan = check_duplicates(plan, columns, retry=retry, looked=looking.heard)
+    return plan
 
 
 def build_processor(kind: type[Any], options: Mapping[str, Any]) -> ProcessorABC:
@@ -98,20 +123,25 @@ def build_processor(kind: type[Any], options: Mapping[str, Any]) -> ProcessorABC
     return processor
 
 
-def _entries(options: argparse.Namespace, kind: type[Any]) -> list[FileEntry]:
+def _entries(options: argparse.Namespace, kind: type[Any], retry: RetryPolicy) -> list[FileEntry]:
     """Files to process: those named, else those that the processor ships."""
-    from executors.fileset import DEFAULT_TREE, from_inputs
+    from executors.fileset import DEFAULT_TREE, SUFFIXES, from_inputs, refuse_other_formats
     from executors.fileset_json import read_fileset
 
+    wanted = getattr(kind, "input_format", "root")
     tree = getattr(kind, "tree", DEFAULT_TREE)
     if options.fileset:
-        return read_fileset(options.fileset, tree=tree)
+        entries = read_fileset(options.fileset, tree=tree)
+        refuse_other_formats(entries, wanted)
+        return entries
     shipped = getattr(kind, "default_inputs", list)
     inputs = options.inputs or [str(path) for path in shipped()]
     if not inputs:
         msg = f"{options.processor} ships no sample: name INPUT files or a --fileset"
         raise ConfigurationError(msg)
-    return from_inputs(inputs, tree=tree)
+    entries = from_inputs(inputs, tree=tree, suffix=SUFFIXES[wanted], retry=retry)
+    refuse_other_formats(entries, wanted)
+    return entries
 
 
 def _refuse_unsupported(options: argparse.Namespace) -> None:

@@ -87,7 +87,8 @@ def execute(
     Arguments:
         plan: Chunks and their order.
         processor: Returns ``{dataset: {"hists", "counters", "outputs"}}`` for a chunk; its
-            attribute ``schema``, where it has one, interprets the file (default NanoAODSchema).
+            attribute ``schema``, where it has one, interprets the file (default NanoAODSchema),
+            ``input_format`` says what the files are: ``root`` (default) or ``parquet``.
         settings: Where to run.
         listener: Hears of each chunk as it ends.
         probe: Called on every Dask worker before the first chunk; returns a complaint or None.
@@ -182,5 +183,6 @@ def _runner(executor: ExecutorBase, processor: ProcessorABC) -> Runner:
         executor=executor,
         schema=getattr(processor, "schema", NanoAODSchema),
         processor_compression=None,
-        xrootdtimeout=int(TIMEOUT),
+        xrootdtimeout=TIMEOUT,
+        format=getattr(processor, "input_format", "root"),
     )

@@ -1,8 +1,8 @@
 """Which files belong to which dataset, found from what a command line names.
 
-Plain inputs (files, globs, directories, ``root://`` URLs) all belong to one dataset named
-``input``: the noise of an event is keyed by the dataset's name, so the name must not depend on how
-a path is spelt. Samples that must not share noise or outputs are named in a fileset.
+Plain inputs (files, globs, directories, ``root://`` or ``https://`` URLs) all belong to one dataset
+named ``input``: the noise of an event is keyed by the dataset's name, so the name must not depend
+on how a path is spelt. Samples that must not share noise or outputs are named in a fileset.
 """
 
 from __future__ import annotations
@@ -16,19 +16,25 @@ from typing import Any
 from uuid import UUID
 
 from executors.errors import ConfigurationError
+from executors.listing import expand_url
+from executors.retry import RetryPolicy
 
 __all__ = [
     "DEFAULT_DATASET",
     "DEFAULT_TREE",
+    "SUFFIXES",
     "FileEntry",
     "absolute_name",
     "from_inputs",
     "is_remote",
+    "refuse_other_formats",
     "refuse_repeats",
 ]
 
 DEFAULT_DATASET = "input"
 DEFAULT_TREE = "Events"
+SUFFIXES = {"root": ".root", "parquet": ".parquet"}
+"""End of a file's name by format: what a directory is searched for."""
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
@@ -49,6 +55,12 @@ class FileEntry:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     preload: frozenset[str] | None = None
 
+    @property
+    def format(self) -> str:
+        """``parquet`` where the name ends so, else ``root``."""
+        parquet = self.file.partition("?")[0].endswith(SUFFIXES["parquet"])
+        return "parquet" if parquet else "root"
+
 
 def is_remote(name: str) -> bool:
     """Whether a name is a URL such as ``root://host//path``.
@@ -60,17 +72,30 @@ def is_remote(name: str) -> bool:
     return _URL.match(name) is not None
 
 
-def from_inputs(inputs: Iterable[str | Path], *, tree: str = DEFAULT_TREE) -> list[FileEntry]:
+def from_inputs(
+    inputs: Iterable[str | Path],
+    *,
+    tree: str = DEFAULT_TREE,
+    suffix: str = SUFFIXES["root"],
+    retry: RetryPolicy | None = None,
+) -> list[FileEntry]:
     """Expand files, globs, directories and URLs into entries of the dataset ``input``.
 
-    A directory stands for every ``*.root`` below it. The order is that of the arguments, sorted
-    inside each glob or directory. A named file need not exist: the plan reports it.
+    A directory stands for every file below it that ends in ``suffix``, on this machine or behind
+    ``root://``. The order is that of the arguments, sorted inside each glob or directory. A named
+    file need not exist: the plan reports it.
 
-    Raises: ConfigurationError for a glob or directory without files, a file named twice, no input.
+    Arguments:
+        inputs: Files, globs, directories, URLs.
+        tree: Tree to read in each file.
+        suffix: What names in a directory end in.
+        retry: How often to ask a server for its directories; three times if None.
+    Raises: ConfigurationError for a glob or directory without files, a file named twice, no input,
+        a server that does not answer.
     """
     names: list[str] = []
     for item in inputs:
-        names.extend(_expand(str(item)))
+        names.extend(_expand(str(item), suffix, retry))
     if not names:
         msg = "no input file: name files, globs, directories or root:// URLs, or give --fileset"
         raise ConfigurationError(msg)
@@ -78,15 +103,17 @@ def from_inputs(inputs: Iterable[str | Path], *, tree: str = DEFAULT_TREE) -> li
     return [FileEntry(DEFAULT_DATASET, name, tree) for name in names]
 
 
-def _expand(item: str) -> list[str]:
+def _expand(item: str, suffix: str, retry: RetryPolicy | None) -> list[str]:
     """Names that one command-line argument stands for."""
-    if is_remote(item):
-        return [item.removeprefix("file://")] if item.startswith("file://") else [item]
+    if item.startswith("file://"):
+        item = item.removeprefix("file://")
+    elif is_remote(item):
+        return expand_url(item, suffix, retry=retry)
     path = Path(item).expanduser()
     if path.is_dir():
-        found = sorted(str(match.absolute()) for match in path.rglob("*.root"))
+        found = sorted(str(match.absolute()) for match in path.rglob(f"*{suffix}"))
         if not found:
-            msg = f"directory {item} holds no *.root file; name the files or another directory"
+            msg = f"directory {item} holds no *{suffix} file; name the files or another directory"
             raise ConfigurationError(msg)
         return found
     if not path.exists() and glob.has_magic(item):
@@ -106,6 +133,23 @@ def refuse_repeats(dataset: str, names: Sequence[str], where: str = "input") -> 
             msg = f"{where}: {name} is named twice in dataset {dataset!r}; name it once"
             raise ConfigurationError(msg)
         seen.add(name)
+
+
+def refuse_other_formats(entries: Iterable[FileEntry], wanted: str) -> None:
+    """Refuse parquet files where ROOT files are read, and the other way round.
+
+    Arguments:
+        entries: Files.
+        wanted: ``root`` or ``parquet``.
+    Raises: ConfigurationError naming the first one.
+    """
+    for entry in entries:
+        if entry.format != wanted:
+            msg = (
+                f"{entry.file} is a {entry.format} file by its name, this processor reads {wanted} "
+                "files; name others, or another processor"
+            )
+            raise ConfigurationError(msg)
 
 
 def absolute_name(name: str) -> str:

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from coffea.processor.executor import WorkItem
 
-from executors.errors import ConfigurationError, root_cause
-from executors.failures import kind_of
-from executors.fileset import FileEntry, is_remote
+from executors.errors import ConfigurationError
+from executors.fileset import FileEntry
+from executors.inspection import SameFile, inspect_all
 from executors.ledger import UnknownFile
-from executors.opening import FileFacts, UnreadableFileError, inspect_file
+from executors.opening import FileFacts, inspect_file
 from executors.retry import RetryPolicy
 
 __all__ = ["Limits", "Plan", "automatic_chunk_size", "plan_fileset", "split"]
 
-OPENERS = 8  # files opened at once; chosen: opening waits for storage, not for this process
 MAX_CHUNK, MIN_CHUNK, AIM = (
     100_000,
     500,
@@ -65,6 +63,10 @@ class Plan:
     notes: tuple[str, ...] = field(default=())
     partial: frozenset[str] = field(default=frozenset())
     """Datasets of which some file was planned in part, or not at all though it opened."""
+    same_files: tuple[SameFile, ...] = field(default=())
+    """Files of one UUID under several names, in one dataset or in several."""
+    duplicates: Mapping[str, Any] | None = field(default=None)
+    """What `executors.duplicates` found, None where nobody asked."""
 
     @classmethod
     def nothing(cls) -> Plan:
@@ -90,6 +92,7 @@ def plan_fileset(
     test: bool = False,
     inspect: Callable[[FileEntry], FileFacts] = inspect_file,
     retry: RetryPolicy | None = None,
+    looked: Callable[[int, int], object] | None = None,
 ) -> Plan:
     """Open every file and cut its entries into chunks.
 
@@ -101,6 +104,7 @@ def plan_fileset(
         test: One file and two chunks of at most 1,000 events per dataset.
         inspect: Looks into a file; raises UnreadableFileError.
         retry: How often to try a file whose storage fails; three times if None.
+        looked: Called with the number of files looked at so far and of all files.
     Raises: ConfigurationError for a chunk size below one or an empty fileset.
     """
     limits = limits or Limits()
@@ -114,9 +118,9 @@ def plan_fileset(
         limits = Limits(limits.max_files or 1, limits.max_chunks or TEST_CHUNKS)
         chunk_size = chunk_size or TEST_CHUNK
     entries = _first_files(entries, limits.max_files)
-    readable, unknown, notes = _inspect_all(entries, inspect, retry or RetryPolicy())
-    ranges = [(entry, facts, _ranges(entry, facts)) for entry, facts in readable]
-    notes += _notes_of_steps(ranges)
+    found = inspect_all(entries, inspect, retry or RetryPolicy(), looked)
+    ranges = [(entry, facts, _ranges(entry, facts)) for entry, facts in found.readable]
+    notes = [*found.notes, *_notes_of_steps(ranges)]
     total = sum(stop - start for _, _, parts in ranges for start, stop in parts)
     chunk_size = chunk_size or automatic_chunk_size(total)
     files = dict.fromkeys(entry.dataset for entry in entries)
@@ -125,12 +129,13 @@ def plan_fileset(
     notes += [_note_of_parts(name, parts) for name, parts in partial.items()]
     return Plan(
         items=items,
-        unknown=tuple(unknown),
+        unknown=tuple(found.unknown),
         chunk_size=chunk_size,
-        fileset_hash=_hash(ranges, unknown),
+        fileset_hash=_hash(ranges, found.unknown),
         files={name: sum(entry.dataset == name for entry in entries) for name in files},
         notes=tuple(notes),
         partial=frozenset(partial),
+        same_files=tuple(found.same_files),
     )
 
 
@@ -168,85 +173,6 @@ def _first_files(entries: Sequence[FileEntry], limit: int | None) -> list[FileEn
         if limit is None or count[entry.dataset] <= limit:
             kept.append(entry)
     return kept
-
-
-def _inspect_all(
-    entries: Sequence[FileEntry], inspect: Callable[[FileEntry], FileFacts], retry: RetryPolicy
-) -> tuple[list[tuple[FileEntry, FileFacts]], list[UnknownFile], list[str]]:
-    """Look into every file, several at a time; keep the order."""
-
-    again: list[str] = []
-
-    def look(entry: FileEntry) -> FileFacts | UnreadableFileError:
-        try:
-            facts, attempts = retry.call(lambda: inspect(entry), entry.file, _may_pass(entry))
-            _check_promises(entry, facts)
-        except UnreadableFileError as error:
-            return error
-        if attempts > 1:
-            again.append(f"{entry.file} could only be opened at attempt {attempts}")
-        return facts
-
-    with ThreadPoolExecutor(min(OPENERS, len(entries))) as pool:
-        results = list(pool.map(look, entries))
-    readable: list[tuple[FileEntry, FileFacts]] = []
-    unknown: list[UnknownFile] = []
-    first: dict[tuple[str, Any], FileEntry] = {}
-    notes: list[str] = []
-    for entry, result in zip(entries, results, strict=True):
-        if isinstance(result, FileFacts):
-            twin = first.setdefault((entry.dataset, result.uuid), entry)
-            if twin is not entry:
-                result = UnreadableFileError(
-                    f"has the same UUID as {twin.file} ({result.uuid}): its events would "
-                    "count twice; name one of them, or put them into two datasets"
-                )
-        if isinstance(result, UnreadableFileError):
-            reason = f"{entry.file} {result}"
-            unknown.append(
-                UnknownFile(entry.dataset, entry.file, entry.tree, reason, entry.num_entries)
-            )
-            continue
-        if result.rntuple:
-            notes.append(
-                f"{entry.file} stores {entry.tree!r} as an RNTuple: read in full, but much slower "
-                "than a TTree in this version of coffea"
-            )
-        readable.append((entry, result))
-    return readable, unknown, notes + sorted(again)
-
-
-def _may_pass(entry: FileEntry) -> Callable[[BaseException], bool]:
-    """Function that tells whether another attempt to open a file may help.
-
-    Of a local file uproot calls damage an OSError too; what the system reports has a number.
-    """
-    remote = is_remote(entry.file)
-
-    def worth_it(error: BaseException) -> bool:
-        numbered = getattr(root_cause(error), "errno", None) is not None
-        return kind_of(error) == "transient" and (remote or numbered)
-
-    return worth_it
-
-
-def _check_promises(entry: FileEntry, facts: FileFacts) -> None:
-    """Hold what the fileset says of a file against the file."""
-    if entry.uuid is not None and entry.uuid != facts.uuid:
-        msg = f"has UUID {facts.uuid}, the fileset says {entry.uuid}; preprocess the fileset again"
-    elif entry.num_entries is not None and entry.num_entries != facts.num_entries:
-        msg = (
-            f"has {facts.num_entries:,} entries in {entry.tree!r}, the fileset says "
-            f"{entry.num_entries:,}; preprocess the fileset again"
-        )
-    elif entry.steps and entry.steps[-1][1] > facts.num_entries:
-        msg = (
-            f"has {facts.num_entries:,} entries in {entry.tree!r}, a step of the fileset ends at "
-            f"{entry.steps[-1][1]:,}; preprocess the fileset again"
-        )
-    else:
-        return
-    raise UnreadableFileError(msg)
 
 
 def _ranges(entry: FileEntry, facts: FileFacts) -> tuple[tuple[int, int], ...]:

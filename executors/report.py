@@ -159,6 +159,7 @@ def build_report(
             "events_per_second": _computed(result.ledger) / max(result.seconds, 1e-9),
         },
         "resume": resumption,
+        "duplicates": plan.duplicates,
         "datasets": datasets,
         "validation": validation,
         "notes": [

@@ -10,6 +10,7 @@ import loky
 
 from executors.credentials import TlsFiles
 from executors.errors import ConfigurationError
+from executors.remote import CLIENT
 
 if TYPE_CHECKING:
     from executors.sites import SiteSettings
@@ -23,8 +24,12 @@ CASA_ADDRESS = "tls://localhost:8786"
 """Where the notebooks of coffea-casa find their scheduler."""
 CASA_VARIABLE = "FLASHBREW_CASA_ADDRESS"
 """Environment variable with another address of it."""
-# coffea names every cross-reference that a NanoAOD version lacks, for every chunk
-QUIET = "ignore::RuntimeWarning:coffea.nanoevents.schemas.nanoaod"
+# coffea names every cross-reference that a NanoAOD version lacks, for every chunk; XRootD looks at
+# every object of the process in the end, and wakes what torch has deprecated
+QUIET = (
+    "ignore::RuntimeWarning:coffea.nanoevents.schemas.nanoaod,"
+    "ignore::FutureWarning:XRootD.client.finalize"
+)
 _BUDGET = "FLASHBREW_THREADS"  # what the project's own engines read
 _LIBRARIES = (
     "OMP_NUM_THREADS",
@@ -129,7 +134,8 @@ class ExecutorSettings:
         """Environment of a worker, to be set before its first numerical import."""
         threads = dict.fromkeys((_BUDGET, *_LIBRARIES), str(self.threads_per_worker))
         filters = [os.environ["PYTHONWARNINGS"]] if os.environ.get("PYTHONWARNINGS") else []
-        return threads | {"PYTHONWARNINGS": ",".join([*filters, QUIET])}
+        remote = {name: os.environ.get(name, value) for name, value in CLIENT.items()}
+        return threads | remote | {"PYTHONWARNINGS": ",".join([*filters, QUIET])}
 
 
 def available_cores() -> int:

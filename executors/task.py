@@ -18,6 +18,7 @@ from coffea.processor.executor import WorkItem
 from executors.errors import ConfigurationError, first_line
 from executors.failures import exception_chain, kind_of
 from executors.ledger import ChunkRecord, ErrorLink, FailureKind
+from executors.remote import forget_connections
 from executors.retry import RetryPolicy
 from executors.state import StateStore
 
@@ -90,6 +91,7 @@ class ChunkTask:
                 accumulator = _checked(self.function(argument)["out"], item.dataset)
                 break
             except Exception as error:
+                forget_connections(item.filename)
                 seconds = time.monotonic() - start
                 failed = failed_record(item, error, seconds=seconds, attempts=attempt)
             if failed.failure != "transient" or attempt >= self.retry.attempts:

@@ -95,7 +95,8 @@ def read_branch(branch: Any, start: int, stop: int) -> ak.contents.Content | Non
     if numbers is None:
         return None
     found = branch.entries_to_ranges_or_baskets(start, stop)
-    places = [place for _, place in found if isinstance(place, tuple)]
+    # plain integers: XRootD takes no others
+    places = [tuple(map(int, place)) for _, place in found if isinstance(place, tuple)]
     if len(places) < len(found):
         return None
     edges = branch.entry_offsets

@@ -17,6 +17,7 @@ certificates = _fixtures.certificates
 tls_scheduler = _fixtures.tls_scheduler
 sample = _fixtures.sample
 write_events = _fixtures.write_events
+xrootd = _fixtures.xrootd
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -98,3 +100,23 @@ def tls_scheduler(certificates):
         silence_logs="CRITICAL",
     ) as cluster:
         yield cluster.scheduler_address
+
+
+@pytest.fixture
+def xrootd() -> Iterator[Any]:
+    """An XRootD server over an empty folder of its own."""
+    from tests.executors.xrootd import Server, Unavailable
+
+    pytest.importorskip("XRootD", reason="XRootD for Python is not installed: flashbrew[xrootd]")
+    folder = Path(tempfile.mkdtemp(prefix="flashbrew-xrootd-"))  # others may not enter tmp_path
+    folder.chmod(0o755)
+    server = None
+    try:
+        server = Server(folder)
+        yield server
+    except Unavailable as reason:
+        pytest.skip(str(reason))
+    finally:
+        if server is not None:
+            server.stop()
+        shutil.rmtree(folder)

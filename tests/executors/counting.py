@@ -99,6 +99,12 @@ class Counting(ProcessorABC):
         """Nothing to add."""
 
 
+class Tabular(Counting):
+    """Reads parquet files."""
+
+    input_format = "parquet"
+
+
 def kind(values):
     return values.dtype if isinstance(values, np.ndarray) else values.type.content
 

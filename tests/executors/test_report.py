@@ -32,6 +32,20 @@ from executors.settings import ExecutorSettings
 from executors.summary import complaints, dataset_table, distance_tables, object_table
 
 ITERATIVE = ExecutorSettings("iterative")
+PAIR = {"first": "a.root", "again": "b.root", "events": 2, "example": [1, 1, 7]}
+DUPLICATES = {
+    "columns": ["run", "luminosityBlock", "event"],
+    "files": [{"uuid": "0" * 32, "places": [["good", "a.root"], ["mixed", "b.root"]]}],
+    "datasets": {
+        "good": {
+            "events": 250,
+            "repeated": 2,
+            "pairs": [PAIR],
+            "pairs_left_out": 0,
+            "unread": [{"file": "c.root", "reason": "KeyError: run"}],
+        }
+    },
+}
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +65,7 @@ def run(sample, counting, tmp_path_factory):
         FileEntry("mixed", "/absent.root", num_entries=7),
         FileEntry("gone", "/absent.root"),
     ]
-    plan = plan_fileset(entries, chunk_size=100)
+    plan = dataclasses.replace(plan_fileset(entries, chunk_size=100), duplicates=DUPLICATES)
     result = execute(
         plan, counting(fail_at=260, output=output), ITERATIVE, retry=RetryPolicy(attempts=1)
     )

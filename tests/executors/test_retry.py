@@ -74,6 +74,13 @@ class NetworkError(Exception):
         (FileNotFoundError(), False),
         (MemoryError(), False),
         (ValueError("bad"), False),
+        (OSError("[3011] Unable to open /a.root; no such file or directory"), False),
+        (OSError("[3010] Stating path '/a' is disallowed."), False),
+        (OSError("[3011] No servers are available to read the file."), True),
+        (OSError("[FATAL] Connection error"), True),
+        (ValueError("I/O operation on closed file"), True),
+        (TypeError("'ClientResponseError' object is not subscriptable"), True),
+        (TypeError("'int' object is not subscriptable"), False),
     ],
 )
 def test_kinds(error, transient):
