@@ -51,3 +51,8 @@ def flashbrew(capsys, monkeypatch):
         return status, out, err
 
     return run
+
+
+@pytest.fixture
+def output(tmp_path):
+    return tmp_path / "out"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from executors.histograms import read_histograms
 from processors.flashsim import FlashSim
 
 README = Path(__file__).parents[2] / "README.md"
+TEXT = README.read_text().partition("## Your own files")[2].partition("## ")[0]
 
 
 @pytest.fixture
@@ -35,6 +37,24 @@ def test_it_runs_where_some_events_have_no_jet(flashbrew, example, tmp_path, rea
     path = real_data / "nano" / "nano_dy_40.root"
     status, _, _ = flashbrew(f"{example}:LeadingJet", path, "--output", tmp_path / "out")
     assert status == 0
+
+
+def test_the_three_commands_plan_the_same_chunks(flashbrew, tmp_path, monkeypatch):
+    """Laptop, HTCondor, coffea-casa, as they stand there; nothing is submitted."""
+    files = {str(FlashSim.default_inputs()[0]): "Events"}
+    (tmp_path / "fileset.json").write_text(json.dumps({"ttbar": {"files": files}}))
+    monkeypatch.chdir(tmp_path)
+    commands = re.findall(r"^(?:\S+ run_processor.py|flashbrew) (flashsim .*)$", TEXT, re.M)
+    kinds = ["futures", "htcondor", "casa"]
+    assert len(commands) == len(kinds)
+    plans = set()
+    for command, kind in zip(commands, kinds):
+        status, out, err = flashbrew(*command.split(), "--dry-run")
+        assert status == 0, err
+        planned = re.search(r"2,000 events in .*?; (\w+),.*fileset (\w+)", out, re.S)
+        assert planned[1] == kind
+        plans.add(planned[2])
+    assert len(plans) == 1
 
 
 def test_every_option_of_the_readme_exists(flashbrew):

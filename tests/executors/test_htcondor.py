@@ -119,6 +119,17 @@ def test_plain_jobs_write_the_same_events(alone, repository):
     same_events(pool.events("alone"), pool.events("plain/0"))
 
 
+@pytest.mark.parametrize(
+    ("given", "gpus", "device"), [((), "1", "cuda"), (("gpus=0",), "0", "cpu")]
+)
+def test_training_asks_for_the_gpu_that_it_uses(pool, repository, given, gpus, device):
+    names = (f"home={repository}", "inputs=in.json", f"bundle={HOME}/bundle", *given)
+    pool.run("condor_submit", "-dry-run", f"{HOME}/train.ad", *names, "condor/train.sub")
+    ad = (pool.home / "train.ad").read_text()
+    assert f"RequestGPUs={gpus}\n" in ad
+    assert f"--device {device}" in ad
+
+
 def sleepy(repository, write_events, pool, name, *more):
     """Start 20 chunks of one second each on two jobs."""
     path = write_events(pool.home / f"{name}.root", 200)

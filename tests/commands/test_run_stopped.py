@@ -1,0 +1,189 @@
+"""Runs that are interrupted, killed or broken off leave a report, and no other run a mess."""
+
+from __future__ import annotations
+
+import functools
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.commands.running import LOCAL, read
+
+
+def test_an_interrupt_is_reported(flashbrew, processors, sample, output, tmp_path):
+    config = tmp_path / "config.yaml"
+    config.write_text("fail_at: 120\naction: interrupt\n")
+    arguments = (f"{processors}:Comparing", *LOCAL, sample[0], "--output", output)
+    status, out, _ = flashbrew(*arguments, "--chunksize", 100, "--config", config)
+    assert status == 130
+    report = read(output)
+    assert report["exit"]["interrupted"]
+    assert report["datasets"]["input"]["chunks"] == {
+        "planned": 3,
+        "done": 1,
+        "reused": 0,
+        "retried": 0,
+        "failed": 2,
+    }
+    assert report["validation"] is None
+    assert "interrupted; report.json" in out
+
+
+def test_an_interrupt_while_drawing_keeps_the_report(
+    flashbrew, processors, sample, output, tmp_path
+):
+    config = tmp_path / "config.yaml"
+    config.write_text("after_drawing: interrupt\n")
+    arguments = (f"{processors}:Drawing", *LOCAL, sample[0], "--output", output)
+    status, out, err = flashbrew(*arguments, "--config", config)
+    assert status == 130
+    assert "interrupted; report.json" in out
+    assert "Traceback" not in err
+    report = read(output)
+    assert report["exit"]["status"] == 130
+    assert report["datasets"]["input"]["chunks"]["done"] == 1
+    assert report["validation"]["plots"] == ["plots/theirs.png"]
+    assert "report --redraw" in report["notes"][-1]
+
+
+def test_an_interrupt_while_planning_is_reported(
+    flashbrew, processors, sample, output, monkeypatch
+):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    arguments = (f"{processors}:Counting", *LOCAL, sample[0], "--output", output)
+    with monkeypatch.context() as patched:
+        patched.setattr("executors.plan.inspect_file", interrupt)
+        patched.setattr("executors.plan.plan_fileset", interrupt)
+        assert flashbrew(*arguments)[0] == 130
+    report = read(output)
+    assert report["exit"]["interrupted"]
+    assert report["exit"]["status"] == 130
+    assert flashbrew(*arguments)[0] == 0
+    before = (output / "report.json").read_bytes()
+    monkeypatch.setattr("executors.plan.plan_fileset", interrupt)
+    assert flashbrew(*arguments)[0] == 130
+    assert (output / "report.json").read_bytes() == before  # the results it tells of are there
+
+
+@pytest.mark.parametrize("where", ["executors.plan.plan_fileset", "executors.execution._runner"])
+def test_an_internal_error_is_reported(flashbrew, processors, sample, output, where, monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError("out of luck")  # noqa: EM101
+
+    monkeypatch.setattr(where, fail)
+    status, _, err = flashbrew(f"{processors}:Counting", *LOCAL, sample[0], "--output", output)
+    assert status == 1
+    assert "out of luck" in err
+    assert read(output)["exit"] == {
+        "status": 1,
+        "finished": True,
+        "interrupted": False,
+        "error": "RuntimeError: out of luck",
+        "max_failed_fraction": 1.0,
+        "failed_fraction": 0.0 if "plan" in where else 1.0,
+    }
+
+
+def test_a_killed_run_has_a_report(repository, processors, sample, output, tmp_path):
+    config = tmp_path / "config.yaml"
+    config.write_text("fail_at: 120\naction: die\n")
+    command = [sys.executable, "run_processor.py", f"{processors}:Counting", str(sample[0])]
+    command += [*LOCAL, "--chunksize", "100", "--config", str(config), "--output", str(output)]
+    done = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGKILL
+    report = read(output)
+    assert report["exit"]["status"] == 130
+    assert "the run was killed" in report["notes"][-1]
+
+
+SIGNALS = [
+    ("iterative", 1, signal.SIGTERM),
+    ("futures", 1, signal.SIGINT),
+    ("futures", 2, signal.SIGTERM),
+    ("dask", 2, signal.SIGINT),
+]
+
+
+@pytest.mark.xdist_group("dask")
+@pytest.mark.parametrize(("executor", "workers", "number"), SIGNALS)
+def test_a_run_that_is_stopped_ends_soon_and_goes_on(
+    repository, flashbrew, processors, sample, output, tmp_path, executor, workers, number
+):
+    # of two Dask workers one is idle: that one prints a traceback unless it is told not to
+    config = tmp_path / "config.yaml"
+    config.write_text(f"fail_at: 120\naction: sleep\nonce: {tmp_path}\n")
+    run = [f"{processors}:Counting", str(sample[0]), "--chunksize", "100", "--output", str(output)]
+    run += ["--config", str(config)]
+    command = [sys.executable, "run_processor.py", *run, "--executor", executor]
+    started = subprocess.Popen(
+        [*command, "--workers", str(workers)],
+        cwd=repository,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # a suite that runs in the background of a shell has SIGINT ignored, and children inherit it
+        preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+    )
+    deadline = time.monotonic() + 90
+    while not (tmp_path / "100").exists() and started.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    time.sleep(0.5)
+    stopped = time.monotonic()
+    os.killpg(started.pid, number)  # as a terminal or a batch system does: client and workers
+    out, err = started.communicate(timeout=60)
+    assert time.monotonic() - stopped < 10, "this is promised"
+    assert started.returncode == 130, err
+    for word in ("Traceback", "distributed", "CommClosedError"):
+        assert word not in err
+    assert "interrupted" in out
+    done = read(output)["datasets"]["input"]["chunks"]["done"]
+    assert done in range(1, workers + 1)
+    assert not (output / ".flashbrew.lock").exists()
+    assert flashbrew(*run, *LOCAL, "--resume")[0] == 0
+    chunks = read(output)["datasets"]["input"]["chunks"]
+    assert chunks["done"] == 3
+    assert chunks["reused"] >= done
+
+
+def test_two_runs_at_once(repository, flashbrew, processors, sample, output, tmp_path):
+    config = tmp_path / "config.yaml"
+    config.write_text(f"fail_at: 120\naction: sleep\nonce: {tmp_path}\n")
+    run = [f"{processors}:Counting", str(sample[0]), "--chunksize", "100", "--output", str(output)]
+    run += ["--config", str(config), *LOCAL]
+    command = [sys.executable, "run_processor.py", *run]
+    first = subprocess.Popen(command, cwd=repository, stderr=subprocess.DEVNULL)
+    try:
+        while not (tmp_path / "100").exists():
+            assert first.poll() is None
+            time.sleep(0.1)
+        before = (output / "report.json").read_bytes()
+        status, _, err = flashbrew(*run, "--resume")
+        assert status == 2
+        assert f"is in use by process {first.pid} on" in err
+        assert err.count("\n") == 1
+        assert (output / "report.json").read_bytes() == before
+        status, out, _ = flashbrew("report", output)
+        assert status == 0
+        assert f"the run goes on: process {first.pid} on" in out
+        assert "100 of 250" in out
+        assert "1 of 3" in out
+        status, _, err = flashbrew("report", output, "--redraw")
+        assert (status, "has not ended" in err) == (2, True)
+    finally:
+        first.kill()
+        first.wait()
+    then = time.time() - 70
+    os.utime(output / ".flashbrew.lock", (then, then))
+    status, out, _ = flashbrew("report", output)
+    assert "the run was killed; the same command with --resume goes on with it" in out
+    assert flashbrew(*run, "--resume")[0] == 0
+    chunks = read(output)["datasets"]["input"]["chunks"]
+    assert (chunks["done"], chunks["reused"]) == (3, 1)
