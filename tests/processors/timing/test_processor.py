@@ -283,6 +283,12 @@ def test_without_a_bundle_it_says_how_to_make_one(bars, tmp_path, capsys):
     assert "bundle import normflows" in said
 
 
+def test_without_input_it_takes_the_shipped_bars(repository):
+    (path,) = Timing.default_inputs()
+    assert path == repository / "samples" / "data" / "bars.root"
+    assert Timing.default_bundles() == []
+
+
 def test_other_models_are_refused(timing, photon_bundle, repository):
     with pytest.raises(ConfigurationError, match="kind 'object'"):
         timing(bundles=[repository / "processors" / "bundles" / "muon"])
