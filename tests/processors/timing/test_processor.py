@@ -13,13 +13,22 @@ import uproot
 from commands.run import main
 from flows.noise import Identity
 from flows.resident import resident
+from processors.counters import Counters
 from processors.errors import ConfigurationError, MissingBranchError
 from processors.histogramming import fill
+from processors.timing.config import TimingConfig
+from processors.timing.hits import bar_hits
 from processors.timing.output import read_times
 from processors.timing.processor import Timing
+from processors.timing.reading import read_detector
 from processors.timing.sensors import poisson
 from processors.timing.summary import resolutions
-from processors.timing.validation import CONTEXT_BINS, EARLIEST, TimingValidation
+from processors.timing.validation import (
+    CONTEXT_BINS,
+    EARLIEST,
+    TimingValidation,
+    reference,
+)
 from samples.timing import edm4hep
 from samples.timing.production import batch, produce
 from tests.processors.timing.conftest import EVENTS, STACK, single, write
@@ -192,6 +201,18 @@ def test_photons_of_the_input_are_those_of_their_hits(stacked):
     assert np.abs(full.values() - expected).sum() <= 1e-3 * len(delay) + 4
 
 
+def test_photons_of_the_input_belong_to_their_muon_bar_and_end(stack, open_bars):
+    config, counters, truth = TimingConfig(), Counters(), batch(STACK, 0)
+    found = read_detector(open_bars(stack), config.hits, counters)
+    hits = bar_hits(found.hits, config, counters)
+    seen = reference(found, hits, config, np.zeros((len(hits.event), 2, 3)), counters)
+    expected = np.zeros((len(truth.tracks.muon), 2), dtype=int)
+    np.add.at(expected, (truth.photons.crossing, truth.photons.sensor - 1), 1)
+    event = truth.muons.event[truth.tracks.muon]
+    order = np.lexsort((truth.tracks.muon, truth.tracks.layer, event))
+    assert np.array_equal(seen.counts, expected[order])
+
+
 def test_without_parents_bars_of_one_particle_are_compared(run_bars, timing, tmp_path, monkeypatch):
     content = single()
     del content["_MCParticles_parents"]
@@ -262,6 +283,12 @@ def test_without_a_bundle_it_says_how_to_make_one(bars, tmp_path, capsys):
     assert "bundle import normflows" in said
 
 
+def test_without_input_it_takes_the_shipped_bars(repository):
+    (path,) = Timing.default_inputs()
+    assert path == repository / "samples" / "data" / "bars.root"
+    assert Timing.default_bundles() == []
+
+
 def test_other_models_are_refused(timing, photon_bundle, repository):
     with pytest.raises(ConfigurationError, match="kind 'object'"):
         timing(bundles=[repository / "processors" / "bundles" / "muon"])
@@ -282,6 +309,7 @@ def test_input_without_its_branches_is_refused(run_bars, timing, bars):
     assert any(isinstance(cause, MissingBranchError) for cause in causes)
 
 
+@pytest.mark.slow
 def test_the_command_line_runs_it_on_processes(stack, stacked, photon_bundle, tmp_path):
     output = tmp_path / "out"
     options = ["--bundle", str(photon_bundle), "--output", str(output), "--seed", "5"]
