@@ -36,6 +36,11 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--list", action="store_true", help="describe the built-in processors")
     parser.add_argument("--fileset", metavar="FILESET.json", help="coffea fileset")
     parser.add_argument("--output", metavar="DIR", help="directory of the results")
+    parser.add_argument(
+        "--copy-to",
+        metavar="URL",
+        help="root://HOST//DIRECTORY that gets a copy of the results when the run has ended",
+    )
     add_execution(parser)
     _add_retries(parser)
     _add_physics(parser)

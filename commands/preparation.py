@@ -17,6 +17,7 @@ from executors.retry import RetryPolicy
 if TYPE_CHECKING:
     from coffea.processor import ProcessorABC
 
+    from executors.copying import Destination
     from executors.fileset import FileEntry
     from executors.plan import Plan
     from executors.settings import ExecutorSettings
@@ -33,7 +34,8 @@ class Preparation:
     """Everything a run needs; nothing has been written yet.
 
     ``options`` are settled (see `commands.configuration`), ``provenance`` is what the processor
-    says of itself, ``identity`` is what its results depend on.
+    says of itself, ``identity`` is what its results depend on, ``destination`` is where they are
+    copied in the end.
     """
 
     options: argparse.Namespace
@@ -43,6 +45,7 @@ class Preparation:
     settings: ExecutorSettings
     retry: RetryPolicy
     identity: RunIdentity
+    destination: Destination | None = None
 
 
 def prepare(options: argparse.Namespace) -> Preparation:
@@ -57,12 +60,14 @@ def prepare(options: argparse.Namespace) -> Preparation:
         os.environ.setdefault(name, value)  # before the first import of a numerical library
     # these take seconds to import: only after the cheap checks, and under the limits above
     from commands.identity import run_identity
+    from executors.copying import Destination
     from executors.execution import check_travels
     from executors.loading import load_class
     from executors.output import refuse_shared_folders
     from processors import BUILTIN
     from processors.folders import dataset_folder
 
+    destination = Destination(options.copy_to, retry) if options.copy_to else None
     options, further = settle(options)
     kind = load_class(options.processor, BUILTIN)
     refuse_ignored(options, kind)
@@ -73,7 +78,7 @@ def prepare(options: argparse.Namespace) -> Preparation:
     plan = _plan(options, kind, retry)
     refuse_shared_folders(plan.datasets, dataset_folder)
     identity = run_identity(options, further, kind, provenance)
-    return Preparation(options, processor, provenance, plan, settings, retry, identity)
+    return Preparation(options, processor, provenance, plan, settings, retry, identity, destination)
 
 
 def _plan(options: argparse.Namespace, kind: type[Any], retry: RetryPolicy) -> Plan:

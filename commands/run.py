@@ -73,12 +73,15 @@ def _run(options: argparse.Namespace) -> int:
     inputs = [item.filename for item in preparation.plan.items]
     output = prepare_output(preparation.options.output, inputs)
     with OutputLock(output) as lock:
+        if preparation.destination is not None:
+            preparation.destination.probe(output)
         return _execute(preparation, output, lock)
 
 
 def _execute(preparation: Preparation, output: Path, lock: OutputLock) -> int:
     """Carry out a plan, write what came of it, print the summary."""
     from commands.account import Account
+    from commands.copying import copy_results
     from executors.checks import OutputProbe
     from executors.earlier import earlier_report
     from executors.execution import Storage, execute
@@ -129,6 +132,9 @@ def _execute(preparation: Preparation, output: Path, lock: OutputLock) -> int:
     if result.error is None:
         # else what unfinished chunks left may belong to results that a resumed run finds
         sweep(output, {name for data in report["datasets"].values() for name in data["outputs"]})
+        if preparation.destination is not None:
+            lock.require()
+            report = copy_results(preparation.destination, output, report)
     print_summary(report, output)
     if result.error is not None and not result.interrupted:
         complain(result.error, verbose=verbose)

@@ -44,7 +44,10 @@ def prepare_output(directory: str | Path, inputs: Collection[str] = ()) -> Path:
     Raises: ConfigurationError in one sentence where it cannot, or where an input lies in it.
     """
     if is_remote(str(directory)):
-        msg = f"--output {directory}: remote output is not supported yet; name a local directory"
+        msg = (
+            f"--output {directory} is not on disk: name a directory there, and --copy-to "
+            "root://HOST//DIRECTORY for a copy of the results"
+        )
         raise ConfigurationError(msg)
     path = Path(directory).expanduser().absolute()
     for name in inputs:

@@ -162,6 +162,7 @@ def build_report(
         "duplicates": plan.duplicates,
         "datasets": datasets,
         "validation": validation,
+        "copied": None,
         "notes": [
             *problems,
             *plan.notes,

@@ -98,6 +98,8 @@ def run(sample, counting, tmp_path_factory):
         resumption=found,
         joined={"good": {"files": 1, "events": 250, "chunks": 3}},
     )
+    failed = [{"file": "events/a.root", "reason": "no space"}]
+    report["copied"] = {"to": "root://host//out", "files": 3, "bytes": 9, "failed": failed}
     return report, result, output
 
 
