@@ -1,0 +1,327 @@
+"""The autoregressive inverse as one kernel: every hidden unit once, as soon as it can be known.
+
+A program owns some rows. For one feature after the other it computes the units of that degree in
+every layer, then the feature's parameters, then the feature, which the next degree sees. What units
+came to stays in memory beside the rows, where later degrees read it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from flows.engine.plan import Affine, Dense, Feedforward, Made, Residual, Spline
+from flows.engine.triton_spline import power_of_two, softplus, spline_constants, spline_element
+from flows.gpu import constexpr, jit, tl
+
+__all__ = ["MaskedInverse", "Precision"]
+
+Precision = str
+"""Of matrix products: ``ieee``, ``tf32x3`` or ``tf32``, as triton names them."""
+
+ROWS, UNITS, KNOWN = 64, 16, 16
+"""Rows of a program; units and inputs of one product. Tensor cores and their stand-ins want 16."""
+BIN_TILE = 2048
+"""Bins of a spline that a program holds at once, hence fewer rows where there are more bins."""
+FIELDS = 12
+RESUMES, RECTIFIES, LAST = 1, 2, 4
+Array = NDArray[np.float64]
+
+
+@jit
+def _invert(
+    z: Any,
+    space: Any,
+    weights: Any,
+    layers: Any,
+    ends: Any,
+    constants: Any,
+    rows: Any,
+    stride: Any,
+    features: Any,
+    count: Any,
+    parameters: Any,
+    SPLINE: constexpr,
+    BINS: constexpr,
+    PADDED: constexpr,
+    SOFT: constexpr,
+    SIZE: constexpr,
+    UNITS: constexpr,
+    KNOWN: constexpr,
+    PRECISION: constexpr,
+) -> Any:
+    """Fill the first ``features`` columns of ``space`` ``(rows, stride)`` from ``z``."""
+    row = tl.program_id(0).to(tl.int64) * SIZE + tl.arange(0, SIZE)
+    live = row < rows
+    mine = space + row * stride
+    for degree in range(features):
+        for number in range(count):
+            _layer(
+                mine, live, weights, layers + number * 12, ends, degree, SIZE, UNITS, KNOWN, PRECISION
+            )
+            tl.debug_barrier()
+        value = tl.load(z + row * features + degree, live, 0.0)
+        if SPLINE:
+            x, _ = spline_element(
+                value, mine + parameters, live, constants, BINS, PADDED, SOFT, True
+            )
+        else:
+            least, most = tl.load(constants), tl.load(constants + 1)
+            raw = tl.load(mine + parameters, live, 0.0)
+            shift = tl.load(mine + parameters + 1, live, 0.0)
+            scale = softplus(raw) + least
+            x = (value - shift) / tl.where(scale > most, most, scale)
+        tl.store(mine + degree, x, live)
+        tl.debug_barrier()
+
+
+@jit
+def _layer(
+    mine: Any,
+    live: Any,
+    weights: Any,
+    line: Any,
+    ends: Any,
+    degree: Any,
+    SIZE: constexpr,
+    UNITS: constexpr,
+    KNOWN: constexpr,
+    PRECISION: constexpr,
+) -> Any:
+    """Compute the units of one degree of one layer; ``line`` is a row of :class:`_Table`."""
+    weight, width, bias = tl.load(line), tl.load(line + 1), tl.load(line + 2)
+    source, target, mode = tl.load(line + 3), tl.load(line + 4), tl.load(line + 7)
+    gate, active, scale, shift = (
+        tl.load(line + 8),
+        tl.load(line + 9),
+        tl.load(line + 10),
+        tl.load(line + 11),
+    )
+    known = tl.load(ends + tl.load(line + 5) + degree + 1)
+    after = tl.load(line + 6)
+    start, stop = tl.load(ends + after + degree), tl.load(ends + after + degree + 1)
+    shifted = target
+    if mode & 4:
+        shifted = target - start
+    for first in range(start, stop, UNITS):
+        unit = first + tl.arange(0, UNITS)
+        real = unit < stop
+        both = live[:, None] & real[None, :]
+        total = tl.zeros([SIZE, UNITS], dtype=weights.dtype.element_ty)
+        total += tl.load(weights + bias + unit, real, 0.0)[None, :]
+        for begin in range(0, known, KNOWN):
+            column = begin + tl.arange(0, KNOWN)
+            seen = column < known
+            a = tl.load(
+                mine[:, None] + source + column[None, :], live[:, None] & seen[None, :], 0.0
+            )
+            w = tl.load(
+                weights + weight + unit[None, :] * width + column[:, None],
+                real[None, :] & seen[:, None],
+                0.0,
+            )
+            total = tl.dot(a, w, total, input_precision=PRECISION, out_dtype=total.dtype)
+        if gate >= 0:
+            total *= tl.load(mine[:, None] + gate + unit[None, :], both, 0.0)
+        place = mine[:, None] + shifted + unit[None, :]
+        if mode & 1:
+            total += tl.load(place, both, 0.0)
+        if mode & 2:
+            total = _rectified(total)
+        tl.store(place, total, both)
+        if active >= 0:
+            factor = tl.load(weights + scale + unit, real, 0.0)[None, :]
+            offset = tl.load(weights + shift + unit, real, 0.0)[None, :]
+            a = _rectified(total * factor + offset)
+            tl.store(mine[:, None] + active + unit[None, :], a, both)
+
+
+@jit
+def _rectified(x: Any) -> Any:
+    """Relu that keeps NaN."""
+    return tl.where(x < 0.0, 0.0, x)
+
+
+@dataclass(frozen=True)
+class _Preset:
+    """Columns that torch fills before the kernel runs, from the context."""
+
+    start: int
+    dense: Dense
+    kind: str
+
+
+class _Table:
+    """Layers of a network in the order in which a degree passes them; their weights in a row.
+
+    Columns of the table: weights at, inputs of a unit, bias at, source column, target column, known
+    inputs by degree at, units by degree at, mode, gate column, activated column, its scale at, its
+    shift at; −1 where there is none.
+    """
+
+    def __init__(self, made: Made, features: int) -> None:
+        self.features = features
+        self.lines: list[list[int]] = []
+        self.weights: list[Array] = []
+        self.ends: list[NDArray[np.int64]] = []
+        self.presets: list[_Preset] = []
+        self.packed = self.counted = 0
+        self.columns = features
+        self._write(made)
+
+    def _write(self, made: Made) -> None:
+        features = self.features
+        units = _ends(made.degrees, features)
+        before = self._count(np.arange(-1, features))
+        ends = self._count(units)
+        hidden = self._take(len(made.degrees))
+        mode = RECTIFIES if made.rectified else 0
+        if made.context is not None:
+            mode |= RESUMES
+            kind = "rectified" if made.context_rectified else "plain"
+            self.presets.append(_Preset(hidden, made.context, kind))
+        first = self._line(made.first, (0, hidden), (before, ends), mode)
+        stream = hidden
+        for block in made.blocks:
+            if isinstance(block, Feedforward):
+                after = self._count(_ends(block.degrees, features))
+                target = self._take(len(block.degrees))
+                self._line(block.dense, (stream, target), (ends, after), RECTIFIES)
+                stream, ends = target, after
+            else:
+                first = self._residual(block, stream, ends, first)
+        outputs = len(made.final.bias) // features
+        each = self._count(np.arange(features + 1) * outputs)
+        self.parameters = self._take(outputs)
+        self._line(made.final, (stream, self.parameters), (ends, each), LAST)
+
+    def _residual(self, block: Residual, stream: int, ends: int, feeding: list[int]) -> list[int]:
+        """Write a block; the layer ``feeding`` the stream also activates it for the block."""
+        inside = self._count(_ends(block.degrees, self.features))
+        activated = self._take(len(block.scale))
+        inner = self._take(len(block.degrees))
+        feeding[9:] = [activated, self._pack(block.scale), self._pack(block.shift)]
+        mode = RECTIFIES
+        if block.context.shape[1]:
+            mode |= RESUMES
+            given = Dense(block.context, np.zeros(len(block.degrees)))
+            self.presets.append(_Preset(inner, given, "plain"))
+        self._line(block.inner, (activated, inner), (ends, inside), mode)
+        gate = -1
+        if block.gate is not None:
+            gate = self._take(len(block.gate.bias))
+            self.presets.append(_Preset(gate, block.gate, "sigmoid"))
+        line = self._line(block.outer, (inner, stream), (inside, ends), RESUMES)
+        line[8] = gate
+        return line
+
+    def _line(
+        self, dense: Dense, columns: tuple[int, int], ends: tuple[int, int], mode: int
+    ) -> list[int]:
+        at = self._pack(dense.weight), dense.weight.shape[1], self._pack(dense.bias)
+        self.lines.append([*at, *columns, *ends, mode, -1, -1, 0, 0])
+        return self.lines[-1]
+
+    def _pack(self, array: Array) -> int:
+        start = self.packed
+        self.weights.append(array.ravel())
+        self.packed += array.size
+        return start
+
+    def _count(self, ends: NDArray[np.int64]) -> int:
+        start = self.counted
+        self.ends.append(ends)
+        self.counted += len(ends)
+        return start
+
+    def _take(self, columns: int) -> int:
+        start = self.columns
+        self.columns += columns
+        return start
+
+
+class MaskedInverse:
+    """Noise to data of one autoregressive step.
+
+    Arguments:
+        step: What to compute; its weights are copied.
+        features: D.
+        dtype: float32 or float64.
+        device: Where kernels run.
+    """
+
+    def __init__(
+        self, step: Affine | Spline, features: int, dtype: torch.dtype, device: torch.device
+    ) -> None:
+        table = _Table(step.made, features)
+        self.step, self.features = step, features
+        self._presets, self._columns, self._parameters = (
+            table.presets,
+            table.columns,
+            table.parameters,
+        )
+        self._count = len(table.lines)
+        self._weights = torch.from_numpy(np.concatenate(table.weights)).to(device, dtype)
+        self._layers = torch.tensor(table.lines, dtype=torch.int32, device=device)
+        ends = np.concatenate(table.ends).astype(np.int32)
+        self._ends = torch.from_numpy(ends).to(device)
+        rule = (
+            [step.rule.least, step.rule.most] if isinstance(step, Affine) else spline_constants(step)
+        )
+        self._constants = torch.tensor(rule, dtype=dtype, device=device)
+        self._dense = [
+            (
+                p.start,
+                p.kind,
+                torch.from_numpy(p.dense.weight).to(device, dtype),
+                torch.from_numpy(p.dense.bias).to(device, dtype),
+            )
+            for p in table.presets
+        ]
+
+    def __call__(self, z: Tensor, given: Tensor | None, precision: Precision = "ieee") -> Tensor:
+        """Map noise ``(n, D)`` with digested context ``(n, C)`` to data ``(n, D)``."""
+        space = z.new_empty(len(z), self._columns)
+        for start, kind, weight, bias in self._dense:
+            made = torch.nn.functional.linear(given, weight, bias)
+            if kind == "rectified":
+                made = torch.relu(made)
+            elif kind == "sigmoid":
+                made = torch.sigmoid(made)
+            space[:, start : start + made.shape[1]] = made
+        spline = isinstance(self.step, Spline)
+        bins = self.step.bins if isinstance(self.step, Spline) else 1
+        size = min(ROWS, max(16, BIN_TILE // power_of_two(bins)))
+        if len(z):
+            _invert[(-(-len(z) // size),)](
+                z.contiguous(),
+                space,
+                self._weights,
+                self._layers,
+                self._ends,
+                self._constants,
+                len(z),
+                self._columns,
+                self.features,
+                self._count,
+                self._parameters,
+                SPLINE=spline,
+                BINS=bins,
+                PADDED=power_of_two(bins),
+                SOFT=spline and self.step.limits.soft,
+                SIZE=size,
+                UNITS=UNITS,
+                KNOWN=KNOWN,
+                PRECISION=precision,
+            )
+        return space[:, : self.features].contiguous()
+
+
+def _ends(degrees: NDArray[np.int64], features: int) -> NDArray[np.int64]:
+    """Units below every degree from 0 to D."""
+    return np.searchsorted(degrees, np.arange(features + 1))
