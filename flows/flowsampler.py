@@ -16,7 +16,7 @@ from flows.engine.cpu_flow import CpuFlow
 from flows.engine.facade import Engine
 from flows.engine.torch_flow import TorchFlow
 from flows.flowmodel import FlowModel
-from flows.noise import Identity, normals_from_words, words
+from flows.noise import Identity, row_normals
 from flows.resident import ResidentModel
 
 __all__ = ["COUNTERS", "PURPOSE", "FlowSampler", "Outside", "Sampled"]
@@ -192,9 +192,7 @@ class FlowSampler(ResidentModel):
 
     def _draw(self, conditions: Tensor, keys: Tensor, counters: Tensor) -> tuple[Tensor, ...]:
         features = self.model.plan.features
-        even = features + features % 2
-        word = words(keys, counters, even, torch.zeros_like(keys[:, 0]))
-        normal = normals_from_words(word)[:, :features]
+        normal = row_normals(keys, counters, features, torch.zeros_like(keys[:, 0]))
         return self._decode(conditions, normal * self._base[1] + self._base[0])
 
     def _decode(self, conditions: Tensor, noise: Tensor) -> tuple[Tensor, ...]:

@@ -10,29 +10,38 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-__all__ = ["INTERPRETED", "constexpr", "jit", "kernels_for", "tl"]
-
-constexpr = Any
-"""Annotation of kernel arguments that are compiled in; triton looks at its name alone."""
+__all__ = ["INTERPRETED", "Value", "constexpr", "jit", "kernels_for", "tl"]
 
 
-def _load(name: str) -> Any:
+OLDEST_TRITON = (3, 7)
+"""Older ones were never tried: plain torch then."""
+OLDEST_DEVICE = (8, 0)
+"""Compute capability for which kernels were compiled in tests, and later ones."""
+
+
+def _load() -> Any:
     try:
-        return importlib.import_module(name)
+        found = importlib.import_module("triton")
     except ImportError:
         return None
+    version = tuple(int(part) for part in found.__version__.split(".")[:2])
+    return found if version >= OLDEST_TRITON else None
 
 
-_triton = _load("triton")
-tl = _load("triton.language") if _triton is not None else None
+_triton = _load()
+tl = None if _triton is None else importlib.import_module("triton.language")
+if TYPE_CHECKING or tl is None:
+    Value = constexpr = Any
+else:
+    Value, constexpr = tl.tensor, tl.constexpr
+"""Annotations of a kernel's arguments: what it is given, what is compiled in. Triton refuses names
+that are not its own."""
 INTERPRETED = _triton is not None and os.environ.get("TRITON_INTERPRET") == "1"
 """Kernels run on the processor."""
-OLDEST_DEVICE = (7, 0)
-"""Compute capability from which triton compiles."""
 
 
 def jit(function: Callable[..., Any]) -> Any:

@@ -32,6 +32,7 @@ __all__ = [
     "normals",
     "normals_from_words",
     "philox",
+    "row_normals",
     "tensor_words",
     "uniforms",
     "uniforms_from_words",
@@ -188,16 +189,42 @@ def words(keys: Array, counters: Array, dims: int, attempt: Array) -> Array:
         dims: How many words per row; at most 4 · 2¹⁶.
         attempt: ``(n,)`` number of the try, below 2¹⁶.
     """
-    blocks = -(-dims // DIMENSIONS_PER_BLOCK)
-    _fits("block", [max(blocks - 1, 0)], 16)
-    if len(attempt):
-        _fits("attempt", (int(attempt.min()), int(attempt.max())), 16)
+    _fit_counter(dims, attempt)
     if not isinstance(keys, Tensor):
         return _compiled_words(keys, counters, attempt, dims)
     if keys.device.type == "cpu":
         arrays = keys.numpy(), counters.numpy(), attempt.numpy()
         return torch.from_numpy(_compiled_words(*arrays, dims))
-    return tensor_words(keys, counters, attempt, dims)
+    kernels = _kernels(keys)
+    return (kernels.device_words if kernels else tensor_words)(keys, counters, attempt, dims)
+
+
+def row_normals(keys: Tensor, counters: Tensor, dims: int, attempt: Tensor) -> Tensor:
+    """Standard normals float32 ``(n, dims)`` of the words of :func:`words`, made where they are."""
+    kernels = _kernels(keys)
+    if kernels:
+        _fit_counter(dims, attempt)
+        normal: Tensor = kernels.device_normals(keys, counters, attempt, dims)
+        return normal
+    return normals_from_words(words(keys, counters, dims + dims % 2, attempt))[:, :dims]
+
+
+def _fit_counter(dims: int, attempt: Any) -> None:
+    """Refuse what the last word of a counter has no room for."""
+    blocks = -(-dims // DIMENSIONS_PER_BLOCK)
+    _fits("block", [max(blocks - 1, 0)], 16)
+    if len(attempt):
+        _fits("attempt", (int(attempt.min()), int(attempt.max())), 16)
+
+
+def _kernels(keys: Tensor) -> Any:
+    """Kernels for the device of a tensor, if there are any; triton is imported for others than CPU."""
+    if keys.device.type == "cpu":
+        return None
+    from flows import noise_triton
+    from flows.gpu import kernels_for
+
+    return noise_triton if kernels_for(keys.device) else None
 
 
 def tensor_words(keys: Tensor, counters: Tensor, attempt: Tensor, dims: int) -> Tensor:
@@ -248,9 +275,14 @@ def normals_from_words(word: Array) -> Array:
     return both.astype(np.float32).reshape(word.shape)
 
 
-def _identity_words(identity: Identity, purpose: str, dims: int, attempt: int) -> NDArray[np.int64]:
+def _on_device(
+    identity: Identity, purpose: str, attempt: int, device: str | torch.device
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Keys, counters and attempts of every row; words are made where these are."""
     attempts = np.full(len(identity), attempt, dtype=np.int64)
-    return words(identity.keys(purpose), identity.counters(), dims, attempts)
+    arrays = identity.keys(purpose), identity.counters(), attempts
+    keys, counters, attempts_there = (torch.from_numpy(a).to(device) for a in arrays)
+    return keys, counters, attempts_there
 
 
 def uniforms(
@@ -262,9 +294,8 @@ def uniforms(
     device: str | torch.device = "cpu",
 ) -> Tensor:
     """Uniform numbers of every row for one purpose, float32 ``(n, dims)`` inside (0, 1)."""
-    return torch.from_numpy(
-        uniforms_from_words(_identity_words(identity, purpose, dims, attempt))
-    ).to(device)
+    keys, counters, attempts = _on_device(identity, purpose, attempt, device)
+    return uniforms_from_words(words(keys, counters, dims, attempts))
 
 
 def normals(
@@ -276,6 +307,5 @@ def normals(
     device: str | torch.device = "cpu",
 ) -> Tensor:
     """Standard normal numbers of every row for one purpose, float32 ``(n, dims)``."""
-    even = dims + dims % 2
-    word = torch.from_numpy(_identity_words(identity, purpose, even, attempt)).to(device)
-    return normals_from_words(word)[:, :dims]
+    keys, counters, attempts = _on_device(identity, purpose, attempt, device)
+    return row_normals(keys, counters, dims, attempts)

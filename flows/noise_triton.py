@@ -6,12 +6,10 @@ precision, rounded once.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from flows.gpu import constexpr, jit, tl
+from flows.gpu import Value, constexpr, jit, tl
 
 __all__ = ["device_normals", "device_words"]
 
@@ -21,16 +19,16 @@ QUARTETS = 256
 
 @jit
 def _draw(
-    keys: Any,
-    counters: Any,
-    attempts: Any,
-    out: Any,
-    quartets: Any,
-    blocks: Any,
-    dims: Any,
+    keys: Value,
+    counters: Value,
+    attempts: Value,
+    out: Value,
+    quartets: Value,
+    blocks: Value,
+    dims: Value,
     NORMAL: constexpr,
     SIZE: constexpr,
-) -> Any:
+) -> Value:
     """Fill ``out`` ``(n, dims)`` from one counter for four dimensions."""
     number = tl.program_id(0).to(tl.int64) * SIZE + tl.arange(0, SIZE)
     live = number < quartets
@@ -60,7 +58,7 @@ def _draw(
 
 
 @jit
-def _pair(u: Any, v: Any) -> Any:
+def _pair(u: Value, v: Value) -> Value:
     """Box and Muller."""
     radius = tl.sqrt(-2.0 * tl.log((u.to(tl.float64) + 0.5) * 2.3283064365386963e-10))
     angle = (v.to(tl.float64) + 0.5) * 1.4629180792671596e-09

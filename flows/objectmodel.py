@@ -15,7 +15,7 @@ from flows.columns import ArrayColumns, Columns, Drawn, TensorColumns
 from flows.efficiency import Efficiency
 from flows.engine.compile_plan import compile_plan
 from flows.engine.cpu_flow import CpuFlow
-from flows.engine.torch_flow import TorchFlow
+from flows.engine.device_flow import device_flow
 from flows.layout import ObjectLayout
 from flows.reference import weights
 from flows.spec import ObjectSpec, SpecError
@@ -123,7 +123,7 @@ def _inverse(flow: ConditionalFlow) -> Callable[[Tensor, Tensor], Tensor]:
     plan = compile_plan(flow)
     device = next(flow.parameters()).device
     if device.type != "cpu":
-        return TorchFlow(plan, torch.float32, device).inverse
+        return device_flow(plan, torch.float32, device).inverse
     compiled = CpuFlow(plan, np.float32)
     return lambda z, context: torch.from_numpy(compiled.inverse(z.numpy(), context.numpy()))
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from flows.batching import ComputePool
 from flows.bundle import Bundle
-from flows.noise import Identity, normals_from_words, uniforms_from_words, words
+from flows.noise import Identity, row_normals, uniforms_from_words, words
 from flows.objectmodel import ObjectModel, ObjectSampler
 from flows.pileup import draw_rows
 from flows.resident import ResidentModel
@@ -179,9 +179,7 @@ class ObjectSimulator(ResidentModel):
     ) -> tuple[Tensor, ...]:
         discrete, targets = len(self._sampler.model.sizes), len(self.layout.targets)
         first = words(noise[:, 0:2], noise[:, 4:7], discrete, torch.zeros_like(attempt))
-        even = targets + targets % 2
-        second = words(noise[:, 2:4], noise[:, 4:7], even, attempt)
-        normal = normals_from_words(second)[:, :targets]
+        normal = row_normals(noise[:, 2:4], noise[:, 4:7], targets, attempt)
         return self._sampler.draw(features, conditions, uniforms_from_words(first), normal)
 
     def _training_ranges(self) -> NDArray[np.float64]:

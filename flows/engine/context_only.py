@@ -23,7 +23,7 @@ from flows.engine.machine import floors, machine
 from flows.engine.panel import tile_rows
 from flows.engine.plan import Affine, Linear, Plan, Spline
 from flows.engine.torch_flow import TorchFlow
-from flows.noise import normals_from_words, words
+from flows.noise import row_normals
 from flows.spline import spline_inverse
 from flows.warm import compiled_first
 
@@ -162,7 +162,7 @@ def need_one_feature(plan: Plan) -> None:
 
 
 def repeated_normals(keys: Tensor, counters: Tensor, counts: Tensor, attempt: int = 0) -> Tensor:
-    """Noise of all samples ``(sum of counts,)`` in plain torch, where the tensors are.
+    """Noise of all samples ``(sum of counts,)``, made where the tensors are.
 
     Arguments:
         keys: int64 ``(n, 2)``.
@@ -171,9 +171,8 @@ def repeated_normals(keys: Tensor, counters: Tensor, counts: Tensor, attempt: in
         attempt: Number of the try.
     """
     wide = int(counts.max()) if len(counts) else 0
-    wide += wide % 2
     tries = torch.full_like(counts, attempt)
-    normal = normals_from_words(words(keys, counters, wide, tries))
+    normal = row_normals(keys, counters, wide, tries)
     chosen: Tensor = normal[torch.arange(wide, device=counts.device) < counts[:, None]]
     return chosen
 

@@ -8,16 +8,15 @@ came to stays in memory beside the rows, where later degrees read it.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from flows.engine.plan import Affine, Dense, Feedforward, Made, Residual, Spline
+from flows.engine.torch_flow import needed
 from flows.engine.triton_spline import power_of_two, softplus, spline_constants, spline_element
-from flows.gpu import constexpr, jit, tl
+from flows.gpu import Value, constexpr, jit, tl
 
 __all__ = ["MaskedInverse", "Precision"]
 
@@ -26,26 +25,29 @@ Precision = str
 
 ROWS, UNITS, KNOWN = 64, 16, 16
 """Rows of a program; units and inputs of one product. Tensor cores and their stand-ins want 16."""
-BIN_TILE = 2048
+BIN_TILE = 1024
 """Bins of a spline that a program holds at once, hence fewer rows where there are more bins."""
 FIELDS = 12
+STAGES = 1
+"""Inputs are not fetched ahead: that costs the registers of half the programs, and every input was
+written by this very program a moment ago."""
 RESUMES, RECTIFIES, LAST = 1, 2, 4
 Array = NDArray[np.float64]
 
 
 @jit
 def _invert(
-    z: Any,
-    space: Any,
-    weights: Any,
-    layers: Any,
-    ends: Any,
-    constants: Any,
-    rows: Any,
-    stride: Any,
-    features: Any,
-    count: Any,
-    parameters: Any,
+    z: Value,
+    space: Value,
+    weights: Value,
+    layers: Value,
+    ends: Value,
+    constants: Value,
+    rows: Value,
+    stride: Value,
+    features: Value,
+    count: Value,
+    parameters: Value,
     SPLINE: constexpr,
     BINS: constexpr,
     PADDED: constexpr,
@@ -54,7 +56,7 @@ def _invert(
     UNITS: constexpr,
     KNOWN: constexpr,
     PRECISION: constexpr,
-) -> Any:
+) -> Value:
     """Fill the first ``features`` columns of ``space`` ``(rows, stride)`` from ``z``."""
     row = tl.program_id(0).to(tl.int64) * SIZE + tl.arange(0, SIZE)
     live = row < rows
@@ -82,17 +84,17 @@ def _invert(
 
 @jit
 def _layer(
-    mine: Any,
-    live: Any,
-    weights: Any,
-    line: Any,
-    ends: Any,
-    degree: Any,
+    mine: Value,
+    live: Value,
+    weights: Value,
+    line: Value,
+    ends: Value,
+    degree: Value,
     SIZE: constexpr,
     UNITS: constexpr,
     KNOWN: constexpr,
     PRECISION: constexpr,
-) -> Any:
+) -> Value:
     """Compute the units of one degree of one layer; ``line`` is a row of :class:`_Table`."""
     weight, width, bias = tl.load(line), tl.load(line + 1), tl.load(line + 2)
     source, target, mode = tl.load(line + 3), tl.load(line + 4), tl.load(line + 7)
@@ -142,7 +144,7 @@ def _layer(
 
 
 @jit
-def _rectified(x: Any) -> Any:
+def _rectified(x: Value) -> Value:
     """Relu that keeps NaN."""
     return tl.where(x < 0.0, 0.0, x)
 
@@ -288,7 +290,7 @@ class MaskedInverse:
         """Map noise ``(n, D)`` with digested context ``(n, C)`` to data ``(n, D)``."""
         space = z.new_empty(len(z), self._columns)
         for start, kind, weight, bias in self._dense:
-            made = torch.nn.functional.linear(given, weight, bias)
+            made = torch.nn.functional.linear(needed(given), weight, bias)
             if kind == "rectified":
                 made = torch.relu(made)
             elif kind == "sigmoid":
@@ -318,6 +320,7 @@ class MaskedInverse:
                 UNITS=UNITS,
                 KNOWN=KNOWN,
                 PRECISION=precision,
+                num_stages=STAGES,
             )
         return space[:, : self.features].contiguous()
 

@@ -7,21 +7,26 @@ same bit for bit in any batch.
 from __future__ import annotations
 
 import math
-from typing import Any
-
 from torch import Tensor
 
 from flows.engine.plan import Coupling, Spline
-from flows.gpu import constexpr, jit, tl
+from flows.gpu import Value, constexpr, jit, tl
 
-__all__ = ["power_of_two", "spline_constants", "spline_element", "spline_of_columns"]
+__all__ = [
+    "exponential",
+    "power_of_two",
+    "softplus",
+    "spline_constants",
+    "spline_element",
+    "spline_of_columns",
+]
 
-ELEMENTS_PER_BINS = 2048
-"""Bins that one program of four warps holds: 16 of each per thread."""
+ELEMENTS_PER_BINS = 1024
+"""Bins that one program of four warps holds: 8 of each per thread, fewer registers than there are."""
 
 
 @jit
-def exponential(x: Any) -> Any:
+def exponential(x: Value) -> Value:
     """e^x; in single precision what the product with log₂ e loses is added to first order."""
     if x.dtype == tl.float64:
         return tl.exp(x)
@@ -31,7 +36,7 @@ def exponential(x: Any) -> Any:
 
 
 @jit
-def softplus(x: Any) -> Any:
+def softplus(x: Value) -> Value:
     """ln(1 + e^x) to full relative precision: ln(w) u / (w − 1) for w = 1 + u rounded."""
     u = exponential(-tl.abs(x))
     w = 1.0 + u
@@ -40,7 +45,7 @@ def softplus(x: Any) -> Any:
 
 
 @jit
-def _sizes(raw: Any, used: Any, least: Any, limit: Any, soft: Any, BINS: constexpr, SOFT: constexpr) -> Any:
+def _sizes(raw: Value, used: Value, least: Value, limit: Value, soft: Value, BINS: constexpr, SOFT: constexpr) -> Value:
     """Sizes of all bins as shares of the box; 0 behind the last."""
     if SOFT:
         raw = raw / (1.0 + 2.0 * tl.abs(raw) / soft)
@@ -53,14 +58,14 @@ def _sizes(raw: Any, used: Any, least: Any, limit: Any, soft: Any, BINS: constex
 
 
 @jit
-def _edges(sizes: Any, bin: Any, bound: Any, BINS: constexpr) -> Any:
+def _edges(sizes: Value, bin: Value, bound: Value, BINS: constexpr) -> Value:
     """Right edges of all bins, the last at the bound."""
     right = 2.0 * bound * tl.cumsum(sizes, 1) - bound
     return tl.where(bin == BINS - 1, bound, right)
 
 
 @jit
-def _slope(at: Any, live: Any, least: Any, limit: Any, soft: Any, SOFT: constexpr) -> Any:
+def _slope(at: Value, live: Value, least: Value, limit: Value, soft: Value, SOFT: constexpr) -> Value:
     """Slope at an inner knot; where ``live`` is false it is one."""
     raw = tl.load(at, live, 0.0)
     if SOFT:
@@ -72,15 +77,15 @@ def _slope(at: Any, live: Any, least: Any, limit: Any, soft: Any, SOFT: constexp
 
 @jit
 def spline_element(
-    value: Any,
-    raw: Any,
-    live: Any,
-    constants: Any,
+    value: Value,
+    raw: Value,
+    live: Value,
+    constants: Value,
     BINS: constexpr,
     PADDED: constexpr,
     SOFT: constexpr,
     INVERSE: constexpr,
-) -> Any:
+) -> Value:
     """Transform ``value`` ``(E,)``; return it and its log-slope, which the inverse leaves at 0.
 
     Arguments:
@@ -139,21 +144,21 @@ def spline_element(
 
 @jit
 def _columns(
-    state: Any,
-    raw: Any,
-    slopes: Any,
-    moved: Any,
-    constants: Any,
-    elements: Any,
-    columns: Any,
-    width: Any,
+    state: Value,
+    raw: Value,
+    slopes: Value,
+    moved: Value,
+    constants: Value,
+    elements: Value,
+    columns: Value,
+    width: Value,
     BINS: constexpr,
     PADDED: constexpr,
     SOFT: constexpr,
     INVERSE: constexpr,
     STEP: constexpr,
     SIZE: constexpr,
-) -> Any:
+) -> Value:
     """Transform in place the ``columns`` of ``state`` ``(n, width)`` that ``moved`` names."""
     number = tl.program_id(0).to(tl.int64) * SIZE + tl.arange(0, SIZE)
     live = number < elements
@@ -184,7 +189,7 @@ def spline_of_columns(
     """
     rows, columns, each = raw.shape
     padded = power_of_two(step.bins)
-    slopes = state.new_empty((0,) if inverse else (rows, columns))
+    slopes = state.new_empty(rows, 0 if inverse else columns)
     size = max(1, ELEMENTS_PER_BINS // padded)
     if rows * columns:
         _columns[(-(-rows * columns // size),)](
