@@ -33,13 +33,15 @@ def _load() -> Any:
 
 
 _triton = _load()
-tl = None if _triton is None else importlib.import_module("triton.language")
-if TYPE_CHECKING or tl is None:
-    Value = constexpr = Any
+tl: Any = None if _triton is None else importlib.import_module("triton.language")
+# annotations of a kernel: what it is given, what is compiled in; triton takes its own names alone
+if TYPE_CHECKING:
+    from typing import Any as Value
+    from typing import Any as constexpr
+elif tl is None:
+    Value, constexpr = Any, Any
 else:
     Value, constexpr = tl.tensor, tl.constexpr
-"""Annotations of a kernel's arguments: what it is given, what is compiled in. Triton refuses names
-that are not its own."""
 INTERPRETED = _triton is not None and os.environ.get("TRITON_INTERPRET") == "1"
 """Kernels run on the processor."""
 

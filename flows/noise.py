@@ -218,7 +218,7 @@ def _fit_counter(dims: int, attempt: Any) -> None:
 
 
 def _kernels(keys: Tensor) -> Any:
-    """Kernels for the device of a tensor, if there are any; triton is imported for others than CPU."""
+    """Kernels for the device of a tensor, if any; on the processor triton is never imported."""
     if keys.device.type == "cpu":
         return None
     from flows import noise_triton

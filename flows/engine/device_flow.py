@@ -11,7 +11,7 @@ __all__ = ["device_flow"]
 
 
 def device_flow(plan: Plan, dtype: torch.dtype, device: str | torch.device) -> TorchFlow:
-    """Return the fastest flow of a plan for a device; triton is imported for others than ``cpu``."""
+    """Return the fastest flow of a plan for a device; on ``cpu`` triton is never imported."""
     place = torch.device(device)
     if place.type == "cpu":
         return TorchFlow(plan, dtype, place)

@@ -45,8 +45,9 @@ class Engine:
     """A trained flow, ready to sample.
 
     Tensors on the processor are computed by compiled code on the engine's own threads, others where
-    they are, by kernels of triton if it is installed, else in plain torch. Compiled results are the same bit for bit for
-    any number of threads and any split into calls. Calls from several threads are safe.
+    they are, by kernels of triton if it is installed, else in plain torch. Compiled results are the
+    same bit for bit for any number of threads and any split into calls. Calls from several threads
+    are safe.
 
     Arguments:
         plan: What to compute.

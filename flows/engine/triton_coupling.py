@@ -51,7 +51,7 @@ def _join(
     ROWS: constexpr,
     UNITS: constexpr,
 ) -> Value:
-    """``stream += added · σ(gate · given + bias)``, then ``active = relu(scale · stream + shift)``."""
+    """Add ``added · σ(gate · given + bias)`` to ``stream``, whose scaled relu is ``active``."""
     row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     unit = tl.program_id(1) * UNITS + tl.arange(0, UNITS)
     real = unit < units
@@ -127,7 +127,7 @@ class TritonCoupling:
         self._constants = self._tensor(np.array(spline_constants(step)))
 
     def __call__(self, state: Tensor, given: Tensor | None, *, inverse: bool) -> Tensor:
-        """Transform ``state`` ``(n, D)`` in place; return log-slopes ``(n, M)``, of forward alone."""
+        """Transform ``state`` ``(n, D)`` in place; return log-slopes ``(n, M)``, forward alone."""
         raw = self._parameters(state, given).view(len(state), len(self._moved), self._each)
         return spline_of_columns(
             state, raw, self._moved, self._constants, self.step, inverse=inverse

@@ -7,13 +7,12 @@ came to stays in memory beside the rows, where later degrees read it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from flows.engine.plan import Affine, Dense, Feedforward, Made, Residual, Spline
+from flows.engine.layer_table import FIELDS, LayerTable
+from flows.engine.plan import Affine, Spline
 from flows.engine.torch_flow import needed
 from flows.engine.triton_spline import power_of_two, softplus, spline_constants, spline_element
 from flows.gpu import Value, constexpr, jit, tl
@@ -27,12 +26,9 @@ ROWS, UNITS, KNOWN = 64, 16, 16
 """Rows of a program; units and inputs of one product. Tensor cores and their stand-ins want 16."""
 BIN_TILE = 1024
 """Bins of a spline that a program holds at once, hence fewer rows where there are more bins."""
-FIELDS = 12
 STAGES = 1
 """Inputs are not fetched ahead: that costs the registers of half the programs, and every input was
 written by this very program a moment ago."""
-RESUMES, RECTIFIES, LAST = 1, 2, 4
-Array = NDArray[np.float64]
 
 
 @jit
@@ -52,6 +48,7 @@ def _invert(
     BINS: constexpr,
     PADDED: constexpr,
     SOFT: constexpr,
+    FIELDS: constexpr,
     SIZE: constexpr,
     UNITS: constexpr,
     KNOWN: constexpr,
@@ -64,7 +61,16 @@ def _invert(
     for degree in range(features):
         for number in range(count):
             _layer(
-                mine, live, weights, layers + number * 12, ends, degree, SIZE, UNITS, KNOWN, PRECISION
+                mine,
+                live,
+                weights,
+                layers + number * FIELDS,
+                ends,
+                degree,
+                SIZE,
+                UNITS,
+                KNOWN,
+                PRECISION,
             )
             tl.debug_barrier()
         value = tl.load(z + row * features + degree, live, 0.0)
@@ -95,7 +101,7 @@ def _layer(
     KNOWN: constexpr,
     PRECISION: constexpr,
 ) -> Value:
-    """Compute the units of one degree of one layer; ``line`` is a row of :class:`_Table`."""
+    """Compute the units of one degree of one layer; ``line`` is a row of :class:`LayerTable`."""
     weight, width, bias = tl.load(line), tl.load(line + 1), tl.load(line + 2)
     source, target, mode = tl.load(line + 3), tl.load(line + 4), tl.load(line + 7)
     gate, active, scale, shift = (
@@ -149,104 +155,6 @@ def _rectified(x: Value) -> Value:
     return tl.where(x < 0.0, 0.0, x)
 
 
-@dataclass(frozen=True)
-class _Preset:
-    """Columns that torch fills before the kernel runs, from the context."""
-
-    start: int
-    dense: Dense
-    kind: str
-
-
-class _Table:
-    """Layers of a network in the order in which a degree passes them; their weights in a row.
-
-    Columns of the table: weights at, inputs of a unit, bias at, source column, target column, known
-    inputs by degree at, units by degree at, mode, gate column, activated column, its scale at, its
-    shift at; −1 where there is none.
-    """
-
-    def __init__(self, made: Made, features: int) -> None:
-        self.features = features
-        self.lines: list[list[int]] = []
-        self.weights: list[Array] = []
-        self.ends: list[NDArray[np.int64]] = []
-        self.presets: list[_Preset] = []
-        self.packed = self.counted = 0
-        self.columns = features
-        self._write(made)
-
-    def _write(self, made: Made) -> None:
-        features = self.features
-        units = _ends(made.degrees, features)
-        before = self._count(np.arange(-1, features))
-        ends = self._count(units)
-        hidden = self._take(len(made.degrees))
-        mode = RECTIFIES if made.rectified else 0
-        if made.context is not None:
-            mode |= RESUMES
-            kind = "rectified" if made.context_rectified else "plain"
-            self.presets.append(_Preset(hidden, made.context, kind))
-        first = self._line(made.first, (0, hidden), (before, ends), mode)
-        stream = hidden
-        for block in made.blocks:
-            if isinstance(block, Feedforward):
-                after = self._count(_ends(block.degrees, features))
-                target = self._take(len(block.degrees))
-                self._line(block.dense, (stream, target), (ends, after), RECTIFIES)
-                stream, ends = target, after
-            else:
-                first = self._residual(block, stream, ends, first)
-        outputs = len(made.final.bias) // features
-        each = self._count(np.arange(features + 1) * outputs)
-        self.parameters = self._take(outputs)
-        self._line(made.final, (stream, self.parameters), (ends, each), LAST)
-
-    def _residual(self, block: Residual, stream: int, ends: int, feeding: list[int]) -> list[int]:
-        """Write a block; the layer ``feeding`` the stream also activates it for the block."""
-        inside = self._count(_ends(block.degrees, self.features))
-        activated = self._take(len(block.scale))
-        inner = self._take(len(block.degrees))
-        feeding[9:] = [activated, self._pack(block.scale), self._pack(block.shift)]
-        mode = RECTIFIES
-        if block.context.shape[1]:
-            mode |= RESUMES
-            given = Dense(block.context, np.zeros(len(block.degrees)))
-            self.presets.append(_Preset(inner, given, "plain"))
-        self._line(block.inner, (activated, inner), (ends, inside), mode)
-        gate = -1
-        if block.gate is not None:
-            gate = self._take(len(block.gate.bias))
-            self.presets.append(_Preset(gate, block.gate, "sigmoid"))
-        line = self._line(block.outer, (inner, stream), (inside, ends), RESUMES)
-        line[8] = gate
-        return line
-
-    def _line(
-        self, dense: Dense, columns: tuple[int, int], ends: tuple[int, int], mode: int
-    ) -> list[int]:
-        at = self._pack(dense.weight), dense.weight.shape[1], self._pack(dense.bias)
-        self.lines.append([*at, *columns, *ends, mode, -1, -1, 0, 0])
-        return self.lines[-1]
-
-    def _pack(self, array: Array) -> int:
-        start = self.packed
-        self.weights.append(array.ravel())
-        self.packed += array.size
-        return start
-
-    def _count(self, ends: NDArray[np.int64]) -> int:
-        start = self.counted
-        self.ends.append(ends)
-        self.counted += len(ends)
-        return start
-
-    def _take(self, columns: int) -> int:
-        start = self.columns
-        self.columns += columns
-        return start
-
-
 class MaskedInverse:
     """Noise to data of one autoregressive step.
 
@@ -260,7 +168,7 @@ class MaskedInverse:
     def __init__(
         self, step: Affine | Spline, features: int, dtype: torch.dtype, device: torch.device
     ) -> None:
-        table = _Table(step.made, features)
+        table = LayerTable(step.made, features)
         self.step, self.features = step, features
         self._presets, self._columns, self._parameters = (
             table.presets,
@@ -273,7 +181,9 @@ class MaskedInverse:
         ends = np.concatenate(table.ends).astype(np.int32)
         self._ends = torch.from_numpy(ends).to(device)
         rule = (
-            [step.rule.least, step.rule.most] if isinstance(step, Affine) else spline_constants(step)
+            [step.rule.least, step.rule.most]
+            if isinstance(step, Affine)
+            else spline_constants(step)
         )
         self._constants = torch.tensor(rule, dtype=dtype, device=device)
         self._dense = [
@@ -296,8 +206,9 @@ class MaskedInverse:
             elif kind == "sigmoid":
                 made = torch.sigmoid(made)
             space[:, start : start + made.shape[1]] = made
-        spline = isinstance(self.step, Spline)
-        bins = self.step.bins if isinstance(self.step, Spline) else 1
+        spline, bins, soft = False, 1, False
+        if isinstance(self.step, Spline):
+            spline, bins, soft = True, self.step.bins, self.step.limits.soft
         size = min(ROWS, max(16, BIN_TILE // power_of_two(bins)))
         if len(z):
             _invert[(-(-len(z) // size),)](
@@ -315,7 +226,8 @@ class MaskedInverse:
                 SPLINE=spline,
                 BINS=bins,
                 PADDED=power_of_two(bins),
-                SOFT=spline and self.step.limits.soft,
+                SOFT=soft,
+                FIELDS=FIELDS,
                 SIZE=size,
                 UNITS=UNITS,
                 KNOWN=KNOWN,
@@ -323,8 +235,3 @@ class MaskedInverse:
                 num_stages=STAGES,
             )
         return space[:, : self.features].contiguous()
-
-
-def _ends(degrees: NDArray[np.int64], features: int) -> NDArray[np.int64]:
-    """Units below every degree from 0 to D."""
-    return np.searchsorted(degrees, np.arange(features + 1))

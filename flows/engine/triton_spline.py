@@ -7,6 +7,7 @@ same bit for bit in any batch.
 from __future__ import annotations
 
 import math
+
 from torch import Tensor
 
 from flows.engine.plan import Coupling, Spline
@@ -22,7 +23,7 @@ __all__ = [
 ]
 
 ELEMENTS_PER_BINS = 1024
-"""Bins that one program of four warps holds: 8 of each per thread, fewer registers than there are."""
+"""Bins that one program of four warps holds: 8 of each per thread; 16 would spill registers."""
 
 
 @jit
@@ -36,6 +37,12 @@ def exponential(x: Value) -> Value:
 
 
 @jit
+def clamped(x: Value, low: Value, high: Value) -> Value:
+    """Clamp; NaN stays."""
+    return tl.where(x < low, low, tl.where(x > high, high, x))
+
+
+@jit
 def softplus(x: Value) -> Value:
     """ln(1 + e^x) to full relative precision: ln(w) u / (w − 1) for w = 1 + u rounded."""
     u = exponential(-tl.abs(x))
@@ -45,12 +52,17 @@ def softplus(x: Value) -> Value:
 
 
 @jit
-def _sizes(raw: Value, used: Value, least: Value, limit: Value, soft: Value, BINS: constexpr, SOFT: constexpr) -> Value:
+def _sizes(
+    raw: Value,
+    used: Value,
+    least: Value,
+    limit: Value,
+    soft: Value,
+    BINS: constexpr,
+    SOFT: constexpr,
+) -> Value:
     """Sizes of all bins as shares of the box; 0 behind the last."""
-    if SOFT:
-        raw = raw / (1.0 + 2.0 * tl.abs(raw) / soft)
-    else:
-        raw = tl.minimum(tl.maximum(raw, -limit), limit)
+    raw = raw / (1.0 + 2.0 * tl.abs(raw) / soft) if SOFT else clamped(raw, -limit, limit)
     most = tl.max(tl.where(used, raw, float("-inf")), 1)
     e = tl.where(used, exponential(tl.where(used, raw - most[:, None], 0.0)), 0.0)
     share = e / tl.sum(e, 1)[:, None]
@@ -65,13 +77,15 @@ def _edges(sizes: Value, bin: Value, bound: Value, BINS: constexpr) -> Value:
 
 
 @jit
-def _slope(at: Value, live: Value, least: Value, limit: Value, soft: Value, SOFT: constexpr) -> Value:
+def _slope(
+    at: Value, live: Value, least: Value, limit: Value, soft: Value, SOFT: constexpr
+) -> Value:
     """Slope at an inner knot; where ``live`` is false it is one."""
     raw = tl.load(at, live, 0.0)
     if SOFT:
         slope = exponential(raw / (1.0 + tl.abs(raw) / soft))
     else:
-        slope = least + softplus(tl.minimum(tl.maximum(raw, -limit), limit))
+        slope = least + softplus(clamped(raw, -limit, limit))
     return tl.where(live, slope, 1.0)
 
 
@@ -105,11 +119,8 @@ def spline_element(
     heights = _sizes(heights, known, tl.load(constants + 2), limit, soft, BINS, SOFT)
     x, y = _edges(widths, bin, bound, BINS), _edges(heights, bin, bound, BINS)
     inside = (value >= -bound) & (value <= bound)
-    bounded = tl.minimum(tl.maximum(value, -bound), bound)
-    if INVERSE:
-        searched = y
-    else:
-        searched = x
+    bounded = clamped(value, -bound, bound)
+    searched = y if INVERSE else x
     passed = (bounded[:, None] >= searched) & (bin < BINS - 1)
     k = tl.sum(passed.to(tl.int32), 1)
     here, before = bin == k[:, None], bin == k[:, None] - 1
@@ -130,7 +141,7 @@ def spline_element(
         root = tl.sqrt(tl.maximum(b * b - 4.0 * a * c, 0.0))
         below = -b - root
         theta = tl.where(below == 0.0, 0.0, 2.0 * c / tl.where(below == 0.0, 1.0, below))
-        result = x0 + width * tl.minimum(tl.maximum(theta, 0.0), 1.0)
+        result = x0 + width * clamped(theta, 0.0, 1.0)
         slope = value * 0.0
     else:
         theta = (bounded - x0) / width
@@ -166,16 +177,20 @@ def _columns(
     place = state + row * width + tl.load(moved + column, live, 0)
     value = tl.load(place, live, 0.0)
     start = raw + number * STEP
-    result, slope = spline_element(
-        value, start, live, constants, BINS, PADDED, SOFT, INVERSE
-    )
+    result, slope = spline_element(value, start, live, constants, BINS, PADDED, SOFT, INVERSE)
     tl.store(place, result, live)
     if not INVERSE:
         tl.store(slopes + number, slope, live)
 
 
 def spline_of_columns(
-    state: Tensor, raw: Tensor, moved: Tensor, constants: Tensor, step: Coupling | Spline, *, inverse: bool
+    state: Tensor,
+    raw: Tensor,
+    moved: Tensor,
+    constants: Tensor,
+    step: Coupling | Spline,
+    *,
+    inverse: bool,
 ) -> Tensor:
     """Transform columns of ``state`` in place.
 

@@ -89,8 +89,9 @@ LIMITS = {
 }
 
 
-@pytest.mark.parametrize("limits", LIMITS)
-@pytest.mark.parametrize("bins", [1, 10, 128])
+@pytest.mark.parametrize(
+    ("limits", "bins"), [("own", 10), ("nflows", 1), ("nflows", 128), ("zuko", 10)]
+)
 @pytest.mark.parametrize("inverse", [False, True])
 def test_splines_are_those_of_plain_torch(limits, bins, inverse):
     moved, bound = torch.tensor([0, 2, 3]), 3.0
@@ -160,7 +161,7 @@ def own() -> Plan:
     layers = (LayerSpec("affine", "same"), LayerSpec("spline", "reverse"))
     flow = ConditionalFlow(FlowSpec(features=4, context=3, hidden=18, bins=5, layers=layers))
     for parameter in flow.parameters():
-        parameter.data.add_(0.3 * torch.randn_like(parameter))
+        parameter.data.add_(0.1 * torch.randn_like(parameter))
     return compile_plan(flow)
 
 
@@ -259,7 +260,7 @@ def check(kernel, pointers, constants):
 real = lambda *names: dict.fromkeys(names, "*fp32")
 bins = {"BINS": 10, "PADDED": 16, "SOFT": False}
 masked = real("z", "space", "weights", "constants") | dict.fromkeys(("layers", "ends"), "*i32")
-sizes = {"SIZE": 64, "UNITS": 16, "KNOWN": 16}
+sizes = {"FIELDS": 12, "SIZE": 64, "UNITS": 16, "KNOWN": 16}
 for spline, precision in ((False, "ieee"), (True, "tf32")):
     check(triton_masked._invert, masked, bins | sizes | {"SPLINE": spline, "PRECISION": precision})
 columns = real("state", "raw", "slopes", "constants") | {"moved": "*i64"}
