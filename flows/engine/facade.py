@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -25,6 +25,8 @@ __all__ = ["Engine", "EngineStats", "compile_flow"]
 
 CHUNK = 512
 """Rows of one piece of work: a step's weights are read once for all of them."""
+DEVICE_CHUNK = 65_536
+"""Rows that a device computes at once: memory for what happens between is bounded."""
 
 
 class EngineStats(NamedTuple):
@@ -94,7 +96,8 @@ class Engine:
         """Map noise to data."""
         given, bad = self._checked(z, context)
         if z.device.type != "cpu":
-            return _spoiled(self._torch(z).inverse(z, given), bad)
+            plain = self._torch(z)
+            return _spoiled(torch.cat([plain.inverse(*p) for p in _pieces(z, given)]), bad)
         noise, conditions = _arrays(z, given)
         x = np.empty_like(noise)
         flow = self._cpu(z.dtype)
@@ -187,7 +190,9 @@ class Engine:
 
     def _forward(self, x: Tensor, given: Tensor) -> tuple[Tensor, Tensor]:
         if x.device.type != "cpu":
-            return self._torch(x).forward(x, given)
+            plain = self._torch(x)
+            parts = [plain.forward(*piece) for piece in _pieces(x, given)]
+            return torch.cat([z for z, _ in parts]), torch.cat([ladj for _, ladj in parts])
         data, conditions = _arrays(x, given)
         z, ladj = np.empty_like(data), np.empty(len(data), data.dtype)
         flow = self._cpu(x.dtype)
@@ -251,6 +256,12 @@ def compile_flow(
 
 def _arrays(*tensors: Tensor) -> tuple[NDArray[Any], ...]:
     return tuple(t.detach().contiguous().numpy() for t in tensors)
+
+
+def _pieces(x: Tensor, given: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Cut what a device computes, into one piece at least."""
+    for i in range(0, max(1, len(x)), DEVICE_CHUNK):
+        yield x[i : i + DEVICE_CHUNK], given[i : i + DEVICE_CHUNK]
 
 
 def _spoiled(result: Tensor, bad: Tensor) -> Tensor:
