@@ -65,7 +65,6 @@ class FlowSampler(ResidentModel):
         self.model = FlowModel.from_bundle(bundle, where=f"bundle {path or self.card.name}")
         self.layout, plan = self.model.layout, self.model.plan
         self.engine = Engine(plan, pool.threads)
-        on_cpu = torch.device(device).type == "cpu"
         self._run = flow_runner(self.model, device)
         base = torch.tensor(np.stack([plan.base.loc, plan.base.scale]), dtype=torch.float32)
         self._base = base.to(device)
