@@ -22,7 +22,7 @@ import torch
 import zuko
 from torch import Tensor
 
-from benchmarks import timing1d
+from benchmarks import flowscuda, timing1d
 from benchmarks.rows import (
     PEER_BATCHES,
     REPEATS,
@@ -94,7 +94,7 @@ WORK: dict[str, dict[str, Any]] = {
 encoding and decoding with other conditions, as corrections do; FlashSim's prototype of jets."""
 
 
-NAMES = [*WORK, timing1d.NAME]
+NAMES = [*WORK, timing1d.NAME, *flowscuda.NAMES]
 
 
 @dataclass(frozen=True)
@@ -204,9 +204,15 @@ def _percent(share: float | None) -> str:
     return "" if share is None else f"{100 * share:.1f} %"
 
 
+def _changed(distance: float | None) -> str:
+    return "" if distance is None else f"  distances change by up to {distance:.1e} σ"
+
+
 def _measured(name: str, threads: int, clock: Clock) -> list[Row]:
     if name == timing1d.NAME:
         return timing1d.measure(threads, clock)
+    if name in flowscuda.WORK:
+        return flowscuda.measure(name, WORK[flowscuda.WORK[name]], clock)
     return [measure(name, threads, clock)]
 
 
@@ -220,6 +226,8 @@ def main() -> int:
     )
     parser.add_argument("--output", type=Path, default=RESULT)
     options = parser.parse_args()
+    if unknown := sorted(set(options.names) - set(NAMES)):
+        parser.error(f"{unknown} cannot be measured here; names with cuda need a CUDA device")
     torch.set_num_threads(options.threads)
     torch.set_flush_denormal(True)
     clock = time.process_time if options.processor_time else time.perf_counter
@@ -230,7 +238,8 @@ def main() -> int:
         for row in _measured(name, options.threads, clock):
             print(
                 f"{row.name:<26} {row.peer_rate:>9.0f} {row.rate:>11.0f} {row.ratio:>7.1f} "
-                f"{row.max_abs_diff:>11.1e} {_percent(row.outside_matmul):>8}",
+                f"{row.max_abs_diff:>11.1e} {_percent(row.outside_matmul):>8}"
+                f"{_changed(row.distance_change)}",
                 flush=True,
             )
             rows.append(asdict(row))

@@ -12,10 +12,9 @@ from torch import Tensor
 
 from flows.batching import ComputePool
 from flows.bundle import Bundle
-from flows.engine.cpu_flow import CpuFlow
 from flows.engine.facade import Engine
-from flows.engine.torch_flow import TorchFlow
 from flows.flowmodel import FlowModel
+from flows.flowrunner import flow_runner
 from flows.noise import Identity, row_normals
 from flows.resident import ResidentModel
 
@@ -49,8 +48,8 @@ class Sampled(NamedTuple):
         outside: bool ``(n,)``, a condition of the context is outside its training range.
         counters: ``contexts`` in, ``samples`` out, contexts with ``nonfinite_conditions`` (all
             their samples are NaN), contexts ``outside_training_range``, contexts whose
-            ``conditions_clipped``, samples ``clipped`` because they left the image of a transform,
-            samples that are ``nonfinite`` though their conditions were not.
+            ``conditions_clipped``, samples that are ``nonfinite`` though their conditions were not,
+            finite samples ``clipped`` because they left the image of a transform.
     """
 
     targets: NDArray[np.float32]
@@ -66,9 +65,7 @@ class FlowSampler(ResidentModel):
         self.model = FlowModel.from_bundle(bundle, where=f"bundle {path or self.card.name}")
         self.layout, plan = self.model.layout, self.model.plan
         self.engine = Engine(plan, pool.threads)
-        self._plain = TorchFlow(plan, torch.float32, device)
-        on_cpu = torch.device(device).type == "cpu" and plan.features > 1
-        self._compiled = CpuFlow(plan, np.float32) if on_cpu else None
+        self._run = flow_runner(self.model, device)
         base = torch.tensor(np.stack([plan.base.loc, plan.base.scale]), dtype=torch.float32)
         self._base = base.to(device)
         self._draws = self.stage("draw", self._draw)
@@ -119,10 +116,11 @@ class FlowSampler(ResidentModel):
             identity: Whose noise to use ``(n,)``; sample s takes dimension s of its row.
             outside: What becomes of conditions outside the training range.
         Returns: targets ``(sum of counts,)``, those of a context next to each other.
-        Raises: ValueError if the shapes do not match the card or the flow has more targets.
+        Raises: ValueError if the shapes do not match the card, the flow has more targets, or
+            counts are no integers.
         """
         given, far, counters = self._checked(conditions, len(identity), outside)
-        number = torch.from_numpy(np.ascontiguousarray(counts, dtype=np.int64))
+        number = torch.from_numpy(_whole(counts))
         physics, spread = torch.from_numpy(given).to(self.device), number.to(self.device)
         context = self.model.context(physics)
         latent = self.engine.sample_repeated(context, number, identity, PURPOSE)
@@ -184,10 +182,10 @@ class FlowSampler(ResidentModel):
         return {"targets": self.sample(conditions, identity).targets}
 
     def stats(self) -> dict[str, Any]:
-        """Device, threads and work done so far, by stage; of repeated contexts too."""
-        more = {}
+        """Device, threads, what computes, work done by stage; of repeated contexts too."""
+        more: dict[str, Any] = {"way": self._run.way}
         if self.model.plan.features == 1:
-            more = {"repeated": self.engine.repeated.stats._asdict()}
+            more |= {"repeated": self.engine.repeated.stats._asdict()}
         return super().stats() | more
 
     def _draw(self, conditions: Tensor, keys: Tensor, counters: Tensor) -> tuple[Tensor, ...]:
@@ -196,17 +194,12 @@ class FlowSampler(ResidentModel):
         return self._decode(conditions, normal * self._base[1] + self._base[0])
 
     def _decode(self, conditions: Tensor, noise: Tensor) -> tuple[Tensor, ...]:
-        context = self.model.context(conditions)
-        if self._compiled is None:
-            latent = self._plain.inverse(noise, context)
-        else:
-            latent = torch.from_numpy(self._compiled.inverse(noise.numpy(), context.numpy()))
-        values, left = self.model.physical(latent, conditions)
-        return values.to(torch.float32), left
+        values, left = self._run.decode(conditions, noise)
+        return values, left & torch.isfinite(values).all(1)
 
     def _encode(self, conditions: Tensor, targets: Tensor, uniform: Tensor) -> tuple[Tensor, ...]:
         latent = self.model.latent(targets, conditions, uniform)
-        return (self._plain.forward(latent, self.model.context(conditions))[0],)
+        return (self._run.encode(conditions, latent),)
 
     def _training_ranges(self) -> NDArray[np.float64]:
         """Edges ``(C, 2)``; infinite where none are known."""
@@ -260,6 +253,18 @@ class FlowSampler(ResidentModel):
             given[far] = np.clip(given[far], low, high)
             counters["conditions_clipped"] = int(far.sum())
         return given, far, counters
+
+
+def _whole(counts: Any) -> NDArray[np.int64]:
+    """Counts as the engine takes them.
+
+    Raises: ValueError unless they are integers.
+    """
+    array = np.asarray(counts)
+    if array.dtype.kind not in "iu":
+        msg = f"counts are of type {array.dtype}: a number of samples is an integer; round them"
+        raise ValueError(msg)
+    return np.ascontiguousarray(array, dtype=np.int64)
 
 
 def _finite(rows: Array) -> NDArray[np.bool_]:

@@ -38,11 +38,11 @@ __all__ = [
     "NoiseOverflowError",
     "compile_kernels",
     "key_of",
-    "row_normals",
-    "row_uniforms",
     "normals",
     "normals_from_words",
     "philox",
+    "row_normals",
+    "row_uniforms",
     "tensor_words",
     "uniforms",
     "uniforms_from_words",
@@ -206,22 +206,27 @@ def words(keys: Array, counters: Array, dims: int, attempt: Array) -> Array:
         return drawn
     if keys.device.type == "cpu":
         return _filled(fill_words, keys, counters, dims, attempt, torch.int64)
-    return tensor_words(keys, counters, attempt, dims)
+    kernels = _kernels(keys)
+    return (kernels.device_words if kernels else tensor_words)(keys, counters, attempt, dims)
 
 
 def row_uniforms(keys: Tensor, counters: Tensor, dims: int, attempt: Tensor) -> Tensor:
-    """Make the uniforms of :func:`words`, float32 ``(n, dims)``, in one pass on the processor."""
+    """Make the uniforms of :func:`words`, float32 ``(n, dims)``, where the arguments are."""
+    if keys.device.type != "cpu":
+        return uniforms_from_words(words(keys, counters, dims, attempt))
     _check_draw(dims, attempt)
-    if keys.device.type == "cpu":
-        return _filled(fill_uniforms, keys, counters, dims, attempt, torch.float32)
-    return uniforms_from_words(tensor_words(keys, counters, attempt, dims))
+    return _filled(fill_uniforms, keys, counters, dims, attempt, torch.float32)
 
 
 def row_normals(keys: Tensor, counters: Tensor, dims: int, attempt: Tensor) -> Tensor:
-    """Make the normals of :func:`words`, float32 ``(n, dims)``, in one pass on the processor."""
+    """Make standard normals of :func:`words`, float32 ``(n, dims)``, where the arguments are."""
     _check_draw(dims, attempt)
     if keys.device.type == "cpu":
         return _filled(fill_normals, keys, counters, dims, attempt, torch.float32)
+    kernels = _kernels(keys)
+    if kernels:
+        normal: Tensor = kernels.device_normals(keys, counters, attempt, dims)
+        return normal
     even = dims + dims % 2
     return normals_from_words(tensor_words(keys, counters, attempt, even))[:, :dims]
 
@@ -238,6 +243,16 @@ def _filled(
     made = torch.empty((len(keys), dims), dtype=dtype)
     fill(*(t.contiguous().numpy() for t in (keys, counters, attempt)), made.numpy())
     return made
+
+
+def _kernels(keys: Tensor) -> Any:
+    """Kernels for the device of a tensor, if any; on the processor triton is never imported."""
+    if keys.device.type == "cpu":
+        return None
+    from flows import noise_triton
+    from flows.gpu import kernels_for
+
+    return noise_triton if kernels_for(keys.device) else None
 
 
 def compile_kernels() -> None:

@@ -15,7 +15,7 @@ from flows.columns import ArrayColumns, Columns, Drawn, TensorColumns
 from flows.efficiency import Efficiency
 from flows.engine.compile_plan import compile_plan
 from flows.engine.cpu_flow import CpuFlow
-from flows.engine.torch_flow import TorchFlow
+from flows.engine.device_flow import device_flow
 from flows.layout import ObjectLayout
 from flows.reference import weights
 from flows.spec import ObjectSpec, SpecError
@@ -90,7 +90,10 @@ class ObjectSampler:
     def __init__(self, model: ObjectModel) -> None:
         self.model = model.eval()
         self.head = None if model.categories is None else CategoricalSampler(model.categories)
-        self.flow = None if model.flow is None else _inverse(model.flow)
+        self.flow: Callable[[Tensor, Tensor], Tensor] | None = None
+        self.way = "none"
+        if model.flow is not None:
+            self.flow, self.way = _inverse(model.flow)
         on_cpu = model.pileup.device.type == "cpu"
         self.columns: Columns = ArrayColumns(model.layout) if on_cpu else model.columns
 
@@ -118,14 +121,19 @@ class ObjectSampler:
         return self.columns.to_physics(latent, conditions, codes)
 
 
-def _inverse(flow: ConditionalFlow) -> Callable[[Tensor, Tensor], Tensor]:
-    """Compile noise ``(n, T)`` and context ``(n, C)`` to data, in the calling thread."""
+def _inverse(flow: ConditionalFlow) -> tuple[Callable[[Tensor, Tensor], Tensor], str]:
+    """Noise ``(n, T)`` and context ``(n, C)`` to data, in the calling thread; what computes it."""
     plan = compile_plan(flow)
     device = next(flow.parameters()).device
     if device.type != "cpu":
-        return TorchFlow(plan, torch.float32, device).inverse
+        there = device_flow(plan, torch.float32, device)
+        return there.inverse, there.way
     compiled = CpuFlow(plan, np.float32)
-    return lambda z, context: torch.from_numpy(compiled.inverse(z.numpy(), context.numpy()))
+
+    def inverse(z: Tensor, context: Tensor) -> Tensor:
+        return torch.from_numpy(compiled.inverse(z.numpy(), context.numpy()))
+
+    return inverse, "compiled"
 
 
 def _fits(layout: ObjectLayout, spec: ObjectSpec) -> None:

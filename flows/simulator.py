@@ -130,6 +130,10 @@ class ObjectSimulator(ResidentModel):
         targets[out.kept], categories[out.kept] = out.targets, out.categories
         return {"kept": out.kept, "targets": targets, "categories": categories}
 
+    def stats(self) -> dict[str, Any]:
+        """Device, threads, what computes the flow, work done so far by stage."""
+        return super().stats() | {"way": self._sampler.way}
+
     def draw_pileup(self, identity: Identity) -> NDArray[np.float32]:
         """Pile-up conditions of every event ``(n, P)``, drawn jointly from the bundle's profile.
 

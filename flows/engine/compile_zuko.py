@@ -11,6 +11,7 @@ nothing but the parameters of its splines.
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -29,6 +30,9 @@ SLOPE = 1e-3
 """Its default ``slope``: least slope at a knot, the greatest being its inverse."""
 BASE = (("base.loc", "base._0"), ("base.scale", "base._1"))
 """Names of the base's location and scale: today's, zuko 1.0's."""
+
+RESIDUAL = re.compile(r"\.hyper\.\d+\.\d+\.")
+"""A layer inside a layer, in the names of weights."""
 
 Array = NDArray[np.float64]
 Order = NDArray[np.int64]
@@ -69,6 +73,12 @@ def compile_zuko(
         >>> plan.features, len(plan.steps)
         (1, 1)
     """
+    if any(RESIDUAL.search(name) for name in weights):
+        msg = (
+            "the networks have residual layers (residual=True), whose sums pass no activation; a "
+            "plan's blocks begin with one. Train with residual=False, as the corrections do"
+        )
+        raise CompileError(msg)
     reader = _Reader(weights)
     network = _Network(reader, features, context, tuple(hidden_features), bins)
     limits = Limits(0.0, 0.0, slope, np.inf, soft=True)

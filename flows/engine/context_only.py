@@ -162,7 +162,7 @@ def need_one_feature(plan: Plan) -> None:
 
 
 def repeated_normals(keys: Tensor, counters: Tensor, counts: Tensor, attempt: int = 0) -> Tensor:
-    """Noise of all samples ``(sum of counts,)`` in plain torch, where the tensors are.
+    """Noise of all samples ``(sum of counts,)``, made where the tensors are.
 
     Arguments:
         keys: int64 ``(n, 2)``.

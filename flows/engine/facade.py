@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from flows.batching import default_threads
 from flows.engine.cpu_flow import CpuFlow
+from flows.engine.device_flow import device_flow
 from flows.engine.plan import Parametrisation, Plan
 from flows.engine.repeated_flow import RepeatedFlow
 from flows.engine.torch_flow import TorchFlow
@@ -24,6 +25,8 @@ __all__ = ["Engine", "EngineStats", "compile_flow"]
 
 CHUNK = 512
 """Rows of one piece of work: a step's weights are read once for all of them."""
+DEVICE_CHUNK = 65_536
+"""Rows that a device computes at once: memory for what happens between is bounded."""
 
 
 class EngineStats(NamedTuple):
@@ -32,18 +35,21 @@ class EngineStats(NamedTuple):
     Attributes:
         rows: Rows in.
         nonfinite_context: Rows whose context was not finite; all they gave is NaN.
+        ways: What computed, by device: ``compiled``, ``triton`` or ``torch``.
     """
 
     rows: int
     nonfinite_context: int
+    ways: dict[str, str]
 
 
 class Engine:
     """A trained flow, ready to sample.
 
-    Tensors on the processor are computed by compiled code on the engine's own threads, others in
-    plain torch where they are. Compiled results are the same bit for bit for
-    any number of threads and any split into calls. Calls from several threads are safe.
+    Tensors on the processor are computed by compiled code on the engine's own threads, others where
+    they are, by kernels of triton if it is installed, else in plain torch. Compiled results are the
+    same bit for bit for any number of threads and any split into calls. Calls from several threads
+    are safe.
 
     Arguments:
         plan: What to compute.
@@ -75,18 +81,23 @@ class Engine:
         self._shared: RepeatedFlow | None = None
         self._pool: ThreadPoolExecutor | None = None
         self._process = -1
-        self._rows = self._nonfinite = 0
+        self._rows = 0
+        self._nonfinite: dict[torch.device, Tensor] = {}
+        self._ways: dict[str, str] = {}
 
     @property
     def stats(self) -> EngineStats:
         """What was done so far."""
-        return EngineStats(self._rows, self._nonfinite)
+        with self._lock:
+            bad = sum(int(count) for count in self._nonfinite.values())
+            return EngineStats(self._rows, bad, dict(self._ways))
 
     def inverse(self, z: Tensor, context: Tensor | None = None) -> Tensor:
         """Map noise to data."""
         given, bad = self._checked(z, context)
         if z.device.type != "cpu":
-            return _spoiled(self._torch(z).inverse(z, given), bad)
+            plain = self._torch(z)
+            return _spoiled(torch.cat([plain.inverse(*p) for p in _pieces(z, given)]), bad)
         noise, conditions = _arrays(z, given)
         x = np.empty_like(noise)
         flow = self._cpu(z.dtype)
@@ -173,12 +184,15 @@ class Engine:
         bad = ~torch.isfinite(given).all(1)
         with self._lock:
             self._rows += len(x)
-            self._nonfinite += int(bad.sum())
+            # stays on the device: nothing waits for it until somebody asks
+            self._nonfinite[x.device] = bad.sum() + self._nonfinite.get(x.device, 0)
         return given, bad
 
     def _forward(self, x: Tensor, given: Tensor) -> tuple[Tensor, Tensor]:
         if x.device.type != "cpu":
-            return self._torch(x).forward(x, given)
+            plain = self._torch(x)
+            parts = [plain.forward(*piece) for piece in _pieces(x, given)]
+            return torch.cat([z for z, _ in parts]), torch.cat([ladj for _, ladj in parts])
         data, conditions = _arrays(x, given)
         z, ladj = np.empty_like(data), np.empty(len(data), data.dtype)
         flow = self._cpu(x.dtype)
@@ -198,13 +212,16 @@ class Engine:
         with self._lock:
             if dtype not in self._compiled:
                 self._compiled[dtype] = CpuFlow(self.plan, _KINDS[dtype])
+                self._ways["cpu"] = "compiled"
             return self._compiled[dtype]
 
     def _torch(self, x: Tensor) -> TorchFlow:
         key = x.dtype, x.device
         with self._lock:
             if key not in self._plain:
-                self._plain[key] = TorchFlow(self.plan, *key)
+                self._plain[key] = device_flow(self.plan, *key)
+                if x.device.type != "cpu":
+                    self._ways[str(x.device)] = self._plain[key].way
             return self._plain[key]
 
     def _threads(self) -> ThreadPoolExecutor:
@@ -241,8 +258,14 @@ def _arrays(*tensors: Tensor) -> tuple[NDArray[Any], ...]:
     return tuple(t.detach().contiguous().numpy() for t in tensors)
 
 
+def _pieces(x: Tensor, given: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Cut what a device computes, into one piece at least."""
+    for i in range(0, max(1, len(x)), DEVICE_CHUNK):
+        yield x[i : i + DEVICE_CHUNK], given[i : i + DEVICE_CHUNK]
+
+
 def _spoiled(result: Tensor, bad: Tensor) -> Tensor:
     """NaN in the bad rows."""
-    if bad.any():
-        result[bad] = torch.nan
+    if bad.device.type != "cpu" or bad.any():
+        result.masked_fill_(bad.reshape(-1, *[1] * (result.ndim - 1)), torch.nan)
     return result

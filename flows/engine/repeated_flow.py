@@ -21,6 +21,7 @@ from flows.engine.context_only import (
     need_one_feature,
     repeated_normals,
 )
+from flows.engine.device_flow import device_flow
 from flows.engine.plan import Plan
 from flows.engine.torch_flow import TorchFlow
 from flows.noise import Identity
@@ -220,5 +221,5 @@ class RepeatedFlow:
         key = like.dtype, like.device
         with self._lock:
             if key not in self._plain:
-                self._plain[key] = TorchFlow(self.plan, *key)
+                self._plain[key] = device_flow(self.plan, *key)
             return self._plain[key]

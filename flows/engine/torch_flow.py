@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -24,7 +25,7 @@ from flows.engine.plan import (
 )
 from flows.spline import spline_forward, spline_inverse
 
-__all__ = ["TorchFlow"]
+__all__ = ["TorchFlow", "needed"]
 
 
 class TorchFlow:
@@ -37,11 +38,15 @@ class TorchFlow:
     Shapes: x, z ``(n, D)``, context ``(n, C)``, or ``None`` for a plan without.
     """
 
+    way: ClassVar[str] = "torch"
+    """What computes, for reports."""
+
     def __init__(
         self, plan: Plan, dtype: torch.dtype = torch.float32, device: str | torch.device = "cpu"
     ) -> None:
         self.plan, self.dtype, self.device = plan, dtype, torch.device(device)
         self._tensors: dict[int, Tensor] = {}
+        self._indices: dict[tuple[int, ...], Tensor] = {}
 
     @torch.no_grad()
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -56,11 +61,11 @@ class TorchFlow:
                 x, slope = self._affine(step, x, self.evaluate(step.made, x, given))
                 ladj = ladj + slope.sum(1)
             elif isinstance(step, Coupling):
-                x, slope = self._couple(step, x, given, inverse=False)
+                x, slope = self.couple(step, x, given, inverse=False)
                 ladj = ladj + slope
             else:
                 raw = _by_feature(self.evaluate(step.made, x, given), x)
-                x, slope = spline_forward(x, raw, step.bins, step.bound, step.limits)
+                x, slope = self.splined(step, x, raw)
                 ladj = ladj + slope.sum(1)
         return x, ladj
 
@@ -72,9 +77,9 @@ class TorchFlow:
             if isinstance(step, Linear):
                 z = linear(z - self.tensor(step.bias), self.tensor(step.inverse))
             elif isinstance(step, Coupling):
-                z, _ = self._couple(step, z, given, inverse=True)
+                z, _ = self.couple(step, z, given, inverse=True)
             else:
-                z = self._invert(step, z, given)
+                z = self.invert(step, z, given)
         return z
 
     def log_prob(self, x: Tensor, context: Tensor | None = None) -> Tensor:
@@ -96,6 +101,13 @@ class TorchFlow:
             tensor = torch.as_tensor(array).to(self.device, self.dtype)
             self._tensors[id(array)] = tensor
         return self._tensors[id(array)]
+
+    def index(self, places: Iterable[int]) -> Tensor:
+        """Copy positions to the device, once."""
+        key = tuple(int(i) for i in places)
+        if key not in self._indices:
+            self._indices[key] = torch.tensor(key, dtype=torch.int64, device=self.device)
+        return self._indices[key]
 
     def dense(self, x: Tensor, dense: Dense) -> Tensor:
         """Apply a layer to ``(n, in)``."""
@@ -142,11 +154,15 @@ class TorchFlow:
             h = h + (a if block.gate is None else a * self.gate(block.gate, given))
         return self.dense(h, net.final)
 
-    def _couple(
+    def splined(self, step: Spline, x: Tensor, raw: Tensor) -> tuple[Tensor, Tensor]:
+        """Transform ``x`` ``(n, D)`` by parameters ``(n, D, 3 K − 1)``; also the log-slopes."""
+        return spline_forward(x, raw, step.bins, step.bound, step.limits)
+
+    def couple(
         self, step: Coupling, x: Tensor, given: Tensor | None, *, inverse: bool
     ) -> tuple[Tensor, Tensor]:
         """Transform the moved features; also the sum of their log-slopes, of forward alone."""
-        kept, moved = (torch.from_numpy(i).to(x.device) for i in (step.kept, step.moved))
+        kept, moved = self.index(step.kept), self.index(step.moved)
         seen = x[:, kept]
         if step.net.first.weight.shape[1] > len(kept):
             seen = torch.cat([seen, needed(given)], 1)
@@ -161,7 +177,8 @@ class TorchFlow:
         result[:, moved] = y
         return result, slope.sum(1)
 
-    def _invert(self, step: Affine | Spline, z: Tensor, given: Tensor | None) -> Tensor:
+    def invert(self, step: Affine | Spline, z: Tensor, given: Tensor | None) -> Tensor:
+        """Map noise ``(n, D)`` to data through one autoregressive step."""
         x = torch.empty_like(z)
         outputs = len(step.made.final.bias) // z.shape[1]
         network = _Incremental(self, step.made, x, given)

@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 import torch
 
+from flows.batching import ComputePool
 from flows.bundle import Bundle, BundleError
 from flows.card import Range
 from flows.engine.compile_nflows import compile_transform
 from flows.engine.testing import random_transform
+from flows.engine.torch_flow import TorchFlow
 from flows.features import (
     Affine,
     Clip,
@@ -26,6 +28,7 @@ from flows.features import (
     Standardise,
 )
 from flows.flowmodel import FlowModel, flow_bundle
+from flows.flowsampler import FlowSampler
 from flows.layout import CategoryColumn, ConditionColumn, LayoutError, ObjectLayout, TargetColumn
 from flows.noise import Identity, normals
 from flows.reference import compare, with_reference
@@ -143,6 +146,12 @@ def test_repeated_samples_take_one_dimension_after_the_other(single):
     assert model.stats()["repeated"]["contexts"] >= 2 * ROWS
 
 
+@pytest.mark.parametrize("counts", [[1.5, 2.0], [True, False], ["1", "2"]])
+def test_counts_that_are_no_integers_are_refused(single, counts):
+    with pytest.raises(ValueError, match="a number of samples is an integer"):
+        resident(single).sample_repeated(conditions(2), np.array(counts), identity(2))
+
+
 def test_no_contexts_give_no_samples(single):
     model, none = resident(single), np.zeros(0, dtype=np.int64)
     assert model.sample_repeated(conditions()[:0], none, identity(0)).targets.shape == (0,)
@@ -212,6 +221,46 @@ def test_rows_without_conditions_are_nan_whatever_transforms_make_of_them(swallo
     assert np.isnan(encoded).tolist() == [[row] * targets for row in lost]
 
 
+def test_broken_samples_are_counted_once_under_their_own_name(bundle):
+    """Noise that is no number leaves every image too: such rows are no clipped ones."""
+    model, given = resident(bundle), conditions(5)
+    noise = np.zeros((5, len(model.layout.targets)))
+    noise[2, -1] = np.nan
+    counters = model.decode(noise, given).counters
+    assert (counters["clipped"], counters["nonfinite"]) == (0, 1)
+
+
+def test_broken_draws_are_counted_once_under_their_own_name(bundle, monkeypatch):
+    model = FlowSampler(bundle, None, "cpu", ComputePool(1))
+    if model.model.plan.features == 1:
+        flow = model.engine.repeated
+        flow.sample(torch.zeros(1, 4), torch.ones(1, dtype=torch.int64), identity(1))
+        monkeypatch.setattr(flow._cpu(torch.float32), "_base", np.array([np.nan, 1.0]))
+    else:
+        monkeypatch.setattr(model, "_base", torch.full((2, 3), torch.nan))
+    counters = model.sample(conditions(5), identity(5)).counters
+    assert (counters["clipped"], counters["nonfinite"], counters["samples"]) == (0, 5, 5)
+
+
+def test_what_computes_is_told(bundle):
+    assert resident(bundle, "cpu").stats()["way"] == "compiled"
+
+
+def test_compiled_ways_are_those_of_plain_torch(bundle):
+    """Both ways of a resident flow beside its model in plain torch, float32 both."""
+    model = resident(bundle, "cpu")
+    given = torch.from_numpy(conditions()).double()
+    plain, context = TorchFlow(model.model.plan), model.model.context(given)
+    noise = torch.randn(ROWS, len(model.layout.targets))
+    values, _ = model.model.physical(plain.inverse(noise, context), given)
+    found = model.decode(noise.numpy(), given.numpy()).targets
+    # 1e-6 of rounding through slopes of some hundred; a snapped value may fall to a neighbour
+    assert np.isclose(found, values.numpy(), rtol=1e-3, atol=1e-3).mean() > 0.99
+    latent = model.model.latent(values, given, torch.full(noise.shape, 0.5))
+    encoded = model.encode(values.numpy(), given.numpy())
+    assert np.allclose(encoded, plain.forward(latent, context)[0], rtol=1e-3, atol=1e-3)
+
+
 def test_no_rows_and_wrong_shapes(bundle):
     model = resident(bundle)
     assert model.sample(conditions()[:0], identity(0)).targets.shape == (
@@ -245,6 +294,7 @@ def test_a_stored_flow_needs_no_library_that_trains(single, tmp_path):
     code = f"""
 import sys
 sys.modules |= dict.fromkeys(("nflows", "normflows", "zuko"))
+from flows.batching import ComputePool
 from flows.bundle import Bundle
 from flows.reference import compare
 print(compare(Bundle.load({str(path)!r})))

@@ -183,7 +183,7 @@ def test_random_weights_agree(features):
 
 @settings(max_examples=10, deadline=None)
 @given(
-    features=st.integers(1, 24),
+    features=st.integers(1, 64),
     rows=st.integers(0, 70),
     context=st.integers(1, 3),
     seed=st.integers(0, 100),

@@ -72,6 +72,12 @@ def test_arguments_of_another_flow_are_refused(changes, message):
         compile_zuko(state(), **(SHAPE | changes))
 
 
+def test_residual_layers_are_refused_with_their_reason():
+    flow = zuko.flows.NSF(**SHAPE, residual=True)
+    with pytest.raises(CompileError, match=r"residual=True.*pass no activation"):
+        compile_zuko(flow.state_dict(), **SHAPE)
+
+
 def test_masks_that_do_not_follow_the_order_are_refused():
     weights = state()
     weights["transform.transforms.0.hyper.4.mask"][:] = True
