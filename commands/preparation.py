@@ -88,6 +88,13 @@ def _plan(options: argparse.Namespace, kind: type[Any], retry: RetryPolicy) -> P
     from executors.opening import inspect_file
     from executors.plan import Limits, plan_fileset
 
+    columns = getattr(kind, "event_columns", EVENT_COLUMNS)
+    if options.check_duplicates and not columns:
+        msg = (
+            f"--check-duplicates compares event numbers, and what {options.processor} reads has "
+            "none; leave it out: a file under two names is found without it"
+        )
+        raise ConfigurationError(msg)
     entries = _entries(options, kind, retry)
     cache = None if options.look_again else FactsCache(cache_folder())
     with Looking("looking into files") as looking:
@@ -103,7 +110,6 @@ def _plan(options: argparse.Namespace, kind: type[Any], retry: RetryPolicy) -> P
     if cache is not None:
         cache.save()
     if options.check_duplicates:
-        columns = getattr(kind, "event_columns", EVENT_COLUMNS)
         with Looking("looking for duplicates") as looking:
             plan = check_duplicates(plan, columns, retry=retry, looked=looking.heard)
     return plan

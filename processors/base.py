@@ -30,6 +30,8 @@ class FlowProcessor(ProcessorABC):
     Config: ClassVar[type[FlowConfig]] = FlowConfig
     tree: ClassVar[str] = "Events"
     """Tree of the input where a fileset or the command line names none."""
+    event_columns: ClassVar[tuple[str, ...]] = ("run", "luminosityBlock", "event")
+    """Columns that together identify an event; none where the input numbers no events."""
 
     def __init__(self, config: FlowConfig | None = None) -> None:
         self.config = config if config is not None else self.Config()

@@ -58,6 +58,7 @@ class Timing(FlowProcessor):
     summary: ClassVar[str] = "photon arrival times at both ends of scintillator bars"
     Config: ClassVar[type[FlowConfig]] = TimingConfig
     tree: ClassVar[str] = "events"
+    event_columns: ClassVar[tuple[str, ...]] = ()
     schema: ClassVar[type[DetectorSchema]] = DetectorSchema
     config: TimingConfig
 

@@ -58,6 +58,7 @@ class Photons(FlowProcessor):
     summary: ClassVar[str] = "training tables of photon times from simulated muons in a bar"
     Config: ClassVar[type[FlowConfig]] = PhotonsConfig
     tree: ClassVar[str] = "events"
+    event_columns: ClassVar[tuple[str, ...]] = ()
     schema: ClassVar[type[DetectorSchema]] = DetectorSchema
     config: PhotonsConfig
 

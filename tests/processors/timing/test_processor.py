@@ -283,6 +283,13 @@ def test_without_a_bundle_it_says_how_to_make_one(bars, tmp_path, capsys):
     assert "bundle import normflows" in said
 
 
+def test_events_without_numbers_are_not_compared_by_them(bars, tmp_path, capsys):
+    arguments = ["photons", str(bars), "--output", str(tmp_path / "out"), "--check-duplicates"]
+    assert main(arguments) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "--check-duplicates compares event numbers, and what photons reads has none" in said
+
+
 def test_without_input_it_takes_the_shipped_bars(repository):
     (path,) = Timing.default_inputs()
     assert path == repository / "samples" / "data" / "bars.root"
