@@ -10,11 +10,13 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
-__all__ = ["INTERPRETED", "Value", "constexpr", "jit", "kernels_for", "tl"]
+__all__ = ["INTERPRETED", "Value", "constexpr", "jit", "kernels_for", "place_of", "tl"]
 
 
 OLDEST_TRITON = (3, 7)
@@ -58,3 +60,8 @@ def kernels_for(device: torch.device) -> bool:
     if INTERPRETED:
         return device.type == "cpu"
     return device.type == "cuda" and torch.cuda.get_device_capability(device) >= OLDEST_DEVICE
+
+
+def place_of(tensor: Tensor) -> AbstractContextManager[Any]:
+    """Make the device of a tensor the current one: there kernels are launched."""
+    return torch.cuda.device(tensor.device) if tensor.is_cuda else nullcontext()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from flows.gpu import Value, constexpr, jit, tl
+from flows.gpu import Value, constexpr, jit, place_of, tl
 
 __all__ = ["device_normals", "device_words"]
 
@@ -85,5 +85,6 @@ def _launched(
     if out.numel():
         arrays = (keys.contiguous(), counters.contiguous(), attempt.contiguous(), out)
         grid = (-(-rows * blocks // QUARTETS),)
-        _draw[grid](*arrays, rows * blocks, blocks, dims, NORMAL=normal, SIZE=QUARTETS)
+        with place_of(keys):
+            _draw[grid](*arrays, rows * blocks, blocks, dims, NORMAL=normal, SIZE=QUARTETS)
     return out

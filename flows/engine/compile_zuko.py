@@ -76,7 +76,7 @@ def compile_zuko(
     if any(RESIDUAL.search(name) for name in weights):
         msg = (
             "the networks have residual layers (residual=True), whose sums pass no activation; a "
-            "plan's blocks begin with one. Train with residual=False, as the corrections do"
+            "plan's blocks begin with one. Train with residual=False, the default"
         )
         raise CompileError(msg)
     reader = _Reader(weights)

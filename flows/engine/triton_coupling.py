@@ -21,7 +21,7 @@ from flows.engine.triton_spline import (
     spline_constants,
     spline_of_columns,
 )
-from flows.gpu import Value, constexpr, jit, tl
+from flows.gpu import Value, constexpr, jit, place_of, tl
 
 __all__ = ["TritonCoupling"]
 
@@ -169,24 +169,25 @@ class TritonCoupling:
         wide = max(LEAST_CONTEXT, power_of_two(context))
         known = later if later is not None else block
         if rows:
-            _join[(-(-rows // ROWS), -(-units // UNITS))](
-                stream,
-                added,
-                added if given is None else given.contiguous(),
-                gate,
-                bias,
-                known.scale,
-                known.shift,
-                active,
-                rows,
-                units,
-                context,
-                GATED=gated,
-                ACTIVATES=later is not None,
-                WIDE=wide,
-                ROWS=ROWS,
-                UNITS=UNITS,
-            )
+            with place_of(stream):
+                _join[(-(-rows // ROWS), -(-units // UNITS))](
+                    stream,
+                    added,
+                    added if given is None else given.contiguous(),
+                    gate,
+                    bias,
+                    known.scale,
+                    known.shift,
+                    active,
+                    rows,
+                    units,
+                    context,
+                    GATED=gated,
+                    ACTIVATES=later is not None,
+                    WIDE=wide,
+                    ROWS=ROWS,
+                    UNITS=UNITS,
+                )
 
     def _block(self, block: Gated) -> _Block:
         units = self._units

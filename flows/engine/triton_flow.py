@@ -54,5 +54,6 @@ class TritonFlow(TorchFlow):
         if id(step) not in self._inverses:
             features = self.plan.features
             self._inverses[id(step)] = MaskedInverse(step, features, self.dtype, self.device)
-        precision = "tf32" if torch.backends.cuda.matmul.allow_tf32 else "ieee"
+        rough = self.dtype == torch.float32 and torch.backends.cuda.matmul.allow_tf32
+        precision = "tf32" if rough else "ieee"
         return self._inverses[id(step)](z, given, precision)

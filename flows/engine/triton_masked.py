@@ -15,7 +15,7 @@ from flows.engine.layer_table import FIELDS, LayerTable
 from flows.engine.plan import Affine, Spline
 from flows.engine.torch_flow import needed
 from flows.engine.triton_spline import power_of_two, softplus, spline_constants, spline_element
-from flows.gpu import Value, constexpr, jit, tl
+from flows.gpu import Value, constexpr, jit, place_of, tl
 
 __all__ = ["MaskedInverse", "Precision"]
 
@@ -211,27 +211,28 @@ class MaskedInverse:
             spline, bins, soft = True, self.step.bins, self.step.limits.soft
         size = min(ROWS, max(16, BIN_TILE // power_of_two(bins)))
         if len(z):
-            _invert[(-(-len(z) // size),)](
-                z.contiguous(),
-                space,
-                self._weights,
-                self._layers,
-                self._ends,
-                self._constants,
-                len(z),
-                self._columns,
-                self.features,
-                self._count,
-                self._parameters,
-                SPLINE=spline,
-                BINS=bins,
-                PADDED=power_of_two(bins),
-                SOFT=soft,
-                FIELDS=FIELDS,
-                SIZE=size,
-                UNITS=UNITS,
-                KNOWN=KNOWN,
-                PRECISION=precision,
-                num_stages=STAGES,
-            )
+            with place_of(space):
+                _invert[(-(-len(z) // size),)](
+                    z.contiguous(),
+                    space,
+                    self._weights,
+                    self._layers,
+                    self._ends,
+                    self._constants,
+                    len(z),
+                    self._columns,
+                    self.features,
+                    self._count,
+                    self._parameters,
+                    SPLINE=spline,
+                    BINS=bins,
+                    PADDED=power_of_two(bins),
+                    SOFT=soft,
+                    FIELDS=FIELDS,
+                    SIZE=size,
+                    UNITS=UNITS,
+                    KNOWN=KNOWN,
+                    PRECISION=precision,
+                    num_stages=STAGES,
+                )
         return space[:, : self.features].contiguous()

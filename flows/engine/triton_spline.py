@@ -11,7 +11,7 @@ import math
 from torch import Tensor
 
 from flows.engine.plan import Coupling, Spline
-from flows.gpu import Value, constexpr, jit, tl
+from flows.gpu import Value, constexpr, jit, place_of, tl
 
 __all__ = [
     "exponential",
@@ -207,22 +207,23 @@ def spline_of_columns(
     slopes = state.new_empty(rows, 0 if inverse else columns)
     size = max(1, ELEMENTS_PER_BINS // padded)
     if rows * columns:
-        _columns[(-(-rows * columns // size),)](
-            state,
-            raw,
-            slopes,
-            moved,
-            constants,
-            rows * columns,
-            columns,
-            state.shape[1],
-            BINS=step.bins,
-            PADDED=padded,
-            SOFT=step.limits.soft,
-            INVERSE=inverse,
-            STEP=each,
-            SIZE=size,
-        )
+        with place_of(state):
+            _columns[(-(-rows * columns // size),)](
+                state,
+                raw,
+                slopes,
+                moved,
+                constants,
+                rows * columns,
+                columns,
+                state.shape[1],
+                BINS=step.bins,
+                PADDED=padded,
+                SOFT=step.limits.soft,
+                INVERSE=inverse,
+                STEP=each,
+                SIZE=size,
+            )
     return slopes
 
 
