@@ -12,11 +12,17 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def _cache_of_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep what runs remember of input files out of the user's cache directory."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FLASHBREW_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no test know what another one found in an input file."""
+    monkeypatch.setenv("FLASHBREW_CACHE", str(tmp_path_factory.mktemp("cache")))
 
 
 @pytest.fixture(scope="session")
