@@ -216,7 +216,7 @@ def test_storage_that_fails_now_and_then(run, whole, tmp_path, monkeypatch):
         return real(*arguments, **options)
 
     monkeypatch.setattr(uproot, "open", flaky)
-    status, report, _ = run(fail_at=-1)
+    status, report, _ = run("--look-again", fail_at=-1)
     assert status == 0
     assert report["datasets"]["input"]["chunks"]["retried"] >= 1
     assert "could only be opened at attempt 2" in report["notes"][0]
