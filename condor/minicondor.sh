@@ -130,7 +130,13 @@ folders() {
     echo "$CLONE"
     "$PYTHON" -c 'import sys; print(sys.prefix, sys.base_prefix, sep="\n")'
     tr ':' '\n' <<<"${MINICONDOR_BIND:-}"
-  } | awk 'NF && !seen[$0]++'
+  } | awk 'NF && !seen[$0]++ {folder[++n] = $0}
+    END {   # what lies below another one comes with it
+      for (i = 1; i <= n; i++) {
+        for (j = 1; j <= n && index(folder[i], folder[j] "/") != 1; j++);
+        if (j > n) print folder[i]
+      }
+    }'
 }
 
 configure() {
