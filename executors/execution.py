@@ -110,11 +110,11 @@ def execute(
         if len(storage.reusable) < len(plan.items):
             with open_executor(settings, collector, probe=probe) as executor:
                 _begin(ready, collector, storage)
-                for items in collector.rounds():
-                    # the method, not the processor: the Runner would call postprocess() each time
-                    _runner(executor, processor).run(items, processor.process)
+                # the method, not the processor: postprocess() sees reused chunks too
+                _runner(executor, processor).run(collector.hand_out(), processor.process)
         else:
             _begin(ready, collector, storage)
+            collector.advance()
         if collector.accumulator:
             processor.postprocess(collector.accumulator)
     except ConfigurationError:
@@ -133,7 +133,7 @@ def execute(
 
 
 def _begin(ready: Callable[[], object] | None, collector: Collector, storage: Storage) -> None:
-    """Tell that chunks are about to run; merge those that need not."""
+    """Tell that chunks are about to run; take those that need not."""
     if ready is not None:
         ready()
     collector.reuse(storage.reusable)
