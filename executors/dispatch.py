@@ -276,7 +276,6 @@ class Dispatch:
             position, record = message["ended"], pickle.loads(message["record"])
             self._attempts.ended(position, record, repeated=message["repeated"])
             self._tell(position, record)
-            self._told[position] = record
         elif message.get("action") == "remove-worker":
             mine = filter(self._is_chunk, message["processing-tasks"])
             positions = [int(key.split("-")[-2]) for key in mine]
@@ -287,7 +286,9 @@ class Dispatch:
 
     def _tell(self, position: int, record: ChunkRecord) -> None:
         """Tell of a chunk, once."""
-        if position in self._pending and position not in self._told:
+        news = position in self._pending and position not in self._told
+        self._told[position] = record
+        if news:
             self.collector.tell(self._attempts.counted(position, record))
 
 
