@@ -24,7 +24,7 @@ from executors.collect import Collector
 from executors.group_tasks import add_group, run_chunk
 from executors.ledger import ChunkRecord
 from executors.mailbox import ENDED, Mailbox
-from executors.reduction import GroupSum, Reduction
+from executors.reduction import GROUP, GroupSum, Reduction
 from executors.task import ChunkResult, Shipment, chunk_name, failed_record
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ __all__ = ["Dispatch"]
 
 logger = logging.getLogger(__name__)
 
+AHEAD = 4  # chunks handed out for each thread of the pool; chosen
+LEAST_AHEAD, BLOCK = 64, 16  # groups handed out at least, at a time; chosen
 PATIENCE = 3.0  # seconds that an interrupted run waits for what workers hold; chosen
 ANSWER = 30.0  # seconds until a result that is there counts as not coming; chosen
 DIED = "a worker died each time it ran this chunk: killed, out of memory, or crashed"
@@ -68,6 +70,7 @@ class Dispatch:
         self._pending = set(collector.pending)
         self._chunks: dict[int, distributed.Future] = {}
         self._sums: dict[int, distributed.Future] = {}
+        self._open = list(range(len(collector.groups)))
         self._troubled: set[int] = set()
         self._attempts = Attempts()
         self._told: dict[int, ChunkRecord] = {}
@@ -77,7 +80,6 @@ class Dispatch:
         """Work until every group has been added to the collector's total."""
         try:
             with self._mailbox.open():
-                self._start()
                 self._work()
         except KeyboardInterrupt:
             self._cancel()
@@ -86,26 +88,38 @@ class Dispatch:
         finally:
             self._cancel()
 
-    def _start(self) -> None:
-        """Hand out everything: chunks in the order of the plan, sums for when they can be made."""
-        self._submit(sorted(self._pending), 1)
-        groups, items = self.collector.groups, self.collector.items
+    def _fill(self) -> None:
+        """Hand out chunks in the order of the plan, sums for when they can be made.
+
+        There are always enough for all workers, never all: memory of the client, where the
+        scheduler may be too, does not grow with the plan.
+        """
+        threads = sum(self.client.nthreads().values()) if self._open else 0
+        most = max(LEAST_AHEAD, AHEAD * threads // GROUP)
+        while self._open and self._mailbox.expected <= most - BLOCK and self._hopeful:
+            block, self._open = self._open[:BLOCK], self._open[BLOCK:]
+            self._hand_out(block)
+
+    def _hand_out(self, numbers: Sequence[int]) -> None:
+        """Hand out groups."""
+        groups = [self.collector.groups[number] for number in numbers]
         computed = [[p for p in group if p in self._pending] for group in groups]
-        stored = [[(p, items[p]) for p in group if p not in self._pending] for group in groups]
+        self._submit([p for positions in computed for p in positions], 1)
+        items = self.collector.items
         sums = self.client.map(
             add_group,
             computed,
             [[self._chunks[p] for p in positions] for positions in computed],
-            stored,
+            [[(p, items[p]) for p in group if p not in self._pending] for group in groups],
             shipment=self._task,
-            key=[f"sum-{self._name}-{number}" for number in range(len(groups))],
+            key=[f"sum-{self._name}-{number}" for number in numbers],
             pure=False,
             retries=0,
             priority=1,  # before further chunks: sums free memory
         )
-        self._sums = dict(enumerate(sums))
-        if self.watch is not None:
-            self.watch.on_problem(self._cancel)
+        made = dict(zip(numbers, sums, strict=True))
+        self._sums |= made
+        self._mailbox.expect(made)
 
     def _submit(self, positions: Sequence[int], attempt: int) -> None:
         """Hand out chunks."""
@@ -124,14 +138,18 @@ class Dispatch:
 
     def _work(self) -> None:
         """Add group after group; those of which a chunk is lost with its worker come last."""
-        for number in self._mailbox.ended(self._sums):
+        if self.watch is not None:
+            self.watch.on_problem(self._cancel)
+        self._fill()
+        for number in self._mailbox.ended():
             if number in self._sums and self._sums[number].status != "finished":
                 self._troubled.add(number)
             while self._is_ready(self.collector.group) and self._add(self.collector.group):
                 pass
+            self._fill()
         self._repeat()
         while (number := self.collector.group) < len(self.collector.groups):
-            if number in self._troubled or not self._add(number):
+            if number in self._troubled or number in self._open or not self._add(number):
                 self._add_here(number)
 
     def _repeat(self) -> None:
@@ -168,7 +186,8 @@ class Dispatch:
         return [p for p in found if not (stored and p in self._told)]
 
     def _wait(self, positions: Iterable[int]) -> None:
-        for _ in self._mailbox.ended({position: self._chunks[position] for position in positions}):
+        self._mailbox.expect({position: self._chunks[position] for position in positions})
+        for _ in self._mailbox.ended():
             pass
 
     def _reason(self, position: int) -> BaseException:
@@ -238,8 +257,8 @@ class Dispatch:
                 logger.debug("chunk %d did not come: %r", position, error)
         record = self._told.get(position) or self.collector.record(position)
         if record is None:
-            msg = "its result was in the memory of a worker that is gone"
-            raise LookupError(msg)
+            problem = self.watch.problem if self.watch is not None else None
+            raise RuntimeError(problem or "its result was with a worker that is gone")
         accumulator = self.collector.read(position) if record.status == "done" else None
         return ChunkResult(record, accumulator)
 

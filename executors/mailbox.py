@@ -30,6 +30,7 @@ class Mailbox:
     ) -> None:
         self.client, self.topic, self._hear = client, topic, hear
         self._messages: queue.SimpleQueue[Mapping[str, Any] | int] = queue.SimpleQueue()
+        self._left: dict[int, distributed.Future] = {}
 
     @contextmanager
     def open(self) -> Iterator[None]:
@@ -43,21 +44,30 @@ class Mailbox:
             for topic in topics:
                 self.client.unsubscribe_topic(topic)
 
-    def ended(self, futures: Mapping[int, distributed.Future]) -> Iterator[int]:
+    def expect(self, futures: Mapping[int, distributed.Future]) -> None:
+        """Wait for futures, too."""
+        self._left |= futures
+        for number, future in futures.items():
+            self._report(number, future)
+
+    @property
+    def expected(self) -> int:
+        """Number of futures that are waited for."""
+        return len(self._left)
+
+    def ended(self) -> Iterator[int]:
         """Numbers of futures as they end, each once; what was heard before is handled before."""
-        left = dict(futures)
-        for number in left:
-            self._report(number, left[number])
-        while left:
+        while self._left:
             message = self._messages.get()
             if not isinstance(message, int):
                 self._hear(message)
-            elif message in left:
-                if left[message].status in ENDED:
-                    del left[message]
+            elif message in self._left:
+                future = self._left[message]
+                if future.status in ENDED:
+                    del self._left[message], future
                     yield message
                 else:  # it was there and is lost: its worker died just now
-                    self._report(message, left[message])
+                    self._report(message, future)
 
     def _report(self, number: int, future: distributed.Future) -> None:
         future.add_done_callback(lambda _: self._messages.put(number))
