@@ -37,6 +37,11 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--fileset", metavar="FILESET.json", help="coffea fileset")
     parser.add_argument("--output", metavar="DIR", help="directory of the results")
     add_execution(parser)
+    parser.add_argument(
+        "--dask-report",
+        action="store_true",
+        help="leave Dask's performance report, dask-report.html, in the directory of the results",
+    )
     _add_retries(parser)
     _add_physics(parser)
     _add_amount(parser)

@@ -109,6 +109,7 @@ def test_nothing_is_left_of_an_earlier_run(flashbrew, processors, sample, output
         (["--executor", "htcondor"], "--executor htcondor needs --workers N"),
         (["--site", "lxplus"], "--site needs --executor htcondor"),
         (["--insecure"], "--insecure needs --executor htcondor"),
+        (["--dask-report"], "--dask-report needs --executor dask"),
         (["--retries", "-1"], "--retries must be at least 0"),
         (["--retry-delay", "nan"], "--retry-delay must be a number of seconds"),
         (["--merge", "all"], "invalid choice: 'all'"),
