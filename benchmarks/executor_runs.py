@@ -192,7 +192,8 @@ def flash(workers: int, chunks: int, size: int) -> dict[str, Any]:
         "seconds": seconds,
         "events_per_second": plan.events / seconds,
         "worker_processes": len(loads),
-        "model_loads": max(max(of.values(), default=0) for of in loads.values()) * len(loads),
+        "model_loads": sum(sum(of.values()) for of in loads.values())
+        / len({digest for of in loads.values() for digest in of}),
         "loads_by_worker": list(loads.values()),
         "processor_pickle_bytes": len(cloudpickle.dumps(processor)),
     }
