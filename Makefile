@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 OUTPUT := out/flashsim
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-tools test-faults test-htcondor lint types imports check bench-flashsim bench-bookkeeping bench-flows clean
+.PHONY: help install run test test-tools test-faults test-htcondor lint types imports check bench-flashsim bench-bookkeeping bench-executors bench-flows clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +62,9 @@ bench-flashsim: install ## Measure overhead, memory and quality of the flash sim
 
 bench-bookkeeping: install ## Measure what storing results and accounting for chunks cost
 	$(BIN)/python -W ignore -m benchmarks.bookkeeping
+
+bench-executors: install ## Measure executors beside coffea's: overhead, memory, scaling, waste
+	$(BIN)/python -W ignore -m benchmarks.executors
 
 bench-flows: install ## Measure the flow engine beside the libraries that trained the flows
 	$(BIN)/python -W ignore -m benchmarks.flows

@@ -42,6 +42,11 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         help="root://HOST//DIRECTORY that gets a copy of the results when the run has ended",
     )
     add_execution(parser)
+    parser.add_argument(
+        "--dask-report",
+        action="store_true",
+        help="leave Dask's performance report, dask-report.html, in the directory of the results",
+    )
     _add_retries(parser)
     _add_physics(parser)
     _add_amount(parser)

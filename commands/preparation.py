@@ -159,6 +159,8 @@ def _refuse_unsupported(options: argparse.Namespace) -> None:
     """Say what this version cannot do, and what is wrong beyond argparse."""
     if not 0.0 <= options.max_failed_fraction <= 1.0:
         msg = f"--max-failed-fraction must lie in [0, 1], found {options.max_failed_fraction}"
+    elif options.dask_report and options.executor in ("iterative", "futures"):
+        msg = f"--dask-report needs --executor dask, htcondor or casa, found {options.executor}"
     else:
         return
     raise ConfigurationError(msg)

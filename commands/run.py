@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 SHOWN_CHUNKS = 20  # chunks of a plan that --dry-run prints without --verbose; chosen
+DASK_REPORT = "dask-report.html"
 UNDRAWN = "not everything was compared and drawn; `report --redraw` does it"
 
 
@@ -125,6 +126,8 @@ def _execute(preparation: Preparation, output: Path, lock: OutputLock) -> int:
                 ready=begin,
                 retry=preparation.retry,
                 storage=storage,
+                performance=output / DASK_REPORT if preparation.options.dask_report else None,
+                tell=bar.say,
             )
         if result.error is not None and not account.begun:
             raise result.error

@@ -13,14 +13,14 @@ import dask
 import distributed
 from coffea.processor import DaskExecutor
 from coffea.processor.executor import WorkItem
-from distributed.scheduler import KilledWorker
 
 from executors.casa import casa_security
 from executors.collect import Collector
 from executors.credentials import security_from_configuration, security_from_files
+from executors.dispatch import Dispatch
 from executors.errors import ConfigurationError, first_line
 from executors.settings import ExecutorSettings
-from executors.task import ChunkResult, Shipment, failed_record, run_shipped
+from executors.task import Shipment
 
 if TYPE_CHECKING:
     from executors.watch import JobWatch
@@ -32,7 +32,7 @@ CONNECT_TIMEOUT = 20.0  # seconds until an address counts as wrong; chosen
 # Dask gives up a dead worker that is not back after 15 s; importing takes longer on a busy machine
 RESTART_TIMEOUT = "10 minutes"
 # of workers with a chunk, until the scheduler gives it up; it blames each chunk that a worker had,
-# so the collector hands those out again
+# so those are handed out again
 DEATHS = 1
 GPU = "GPU"
 """Resource that workers with a GPU announce, as many as they have reading threads."""
@@ -47,7 +47,7 @@ class Pool(NamedTuple):
 
 @dataclass
 class ClusterExecutor(DaskExecutor):  # type: ignore[misc]  # coffea is not typed
-    """Chunks as Dask tasks; each result leaves the cluster as soon as it is there."""
+    """Chunks as Dask tasks, added where they are."""
 
     retries: int = 0
     collector: Collector | None = None
@@ -58,34 +58,8 @@ class ClusterExecutor(DaskExecutor):  # type: ignore[misc]  # coffea is not type
     ) -> tuple[dict[str, Any], int]:
         """Process every chunk; what fails, or dies with its worker, is recorded."""
         collector = self.collector or Collector(items)
-        client: distributed.Client = self.client
-        # one future holds the task: workers fetch it from each other, and it is made again from
-        # its bytes where the worker that held it is gone
-        shipment = client.submit(_keep, Shipment.of(collector.task(function, self.heavy_input)))
-        futures = client.map(
-            run_shipped,
-            list(items),
-            shipment=shipment,
-            pure=False,
-            retries=0,
-            key="chunk",
-            resources=chunk_resources(client),
-        )
-        waiting = {future.key: (i, future) for i, future in enumerate(futures)}
-        if self.watch is not None:
-            self.watch.on_problem(
-                lambda: client.cancel([future for _, future in waiting.copy().values()], force=True)
-            )
-        del futures  # a result stays in the memory of its worker for as long as a future is held
-        try:
-            for future, value in distributed.as_completed(
-                [future for _, future in waiting.values()], with_results=True, raise_errors=False
-            ):
-                position, _ = waiting.pop(future.key)
-                collector.add(position, _result(future, value, items[position], self.watch))
-                del future, value
-        finally:
-            client.cancel([future for _, future in waiting.values()])
+        task = Shipment.of(collector.task(function, self.heavy_input))
+        Dispatch(self.client, collector, task, chunk_resources(self.client), self.watch).run()
         return {"out": collector.accumulator}, 0
 
 
@@ -209,29 +183,3 @@ def _silent_once_interrupted() -> Iterator[None]:
     except KeyboardInterrupt:
         logging.disable(logging.CRITICAL)
         raise
-
-
-def _keep(shipment: Shipment) -> Shipment:
-    return shipment
-
-
-def _result(
-    future: distributed.Future, value: Any, item: WorkItem, watch: JobWatch | None
-) -> ChunkResult:
-    """Result of a chunk, or the record of one that died with its worker or its pool."""
-    if isinstance(value, ChunkResult):
-        return value
-    error = value[1] if isinstance(value, tuple) else value
-    attempts = 1
-    if watch is not None and watch.problem is not None:
-        error = RuntimeError(watch.problem)
-    elif isinstance(error, KilledWorker):
-        attempts += error.allowed_failures
-        error = RuntimeError(
-            "a worker died each time it ran this chunk: killed, out of memory, or crashed"
-        )
-    elif not isinstance(error, BaseException):
-        error = RuntimeError(f"the task ended as {future.status!r} without a result")
-    final = watch is not None and watch.problem is not None  # no worker will come
-    record = failed_record(item, error, failure="lost", attempts=attempts)
-    return ChunkResult(record, None, final=final)

@@ -1,27 +1,26 @@
-"""Results of chunks, merged in the order of the plan whatever order they arrive in."""
+"""Results of chunks, added in the order of the plan whatever order they arrive in."""
 
 from __future__ import annotations
 
 import dataclasses
-import logging
-import numbers
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-import hist
-from coffea.processor import accumulate
 from coffea.processor.executor import WorkItem
 
 from executors.ledger import ChunkRecord, FailureKind
+from executors.reduction import GroupSum, Part, Reduction, add, cut
 from executors.retry import RetryPolicy
 from executors.state import StateStore
-from executors.task import LOST, Accumulator, ChunkResult, ChunkTask, chunk_name, failed_record
+from executors.task import Accumulator, ChunkResult, ChunkTask, failed_record
 
 __all__ = ["Collector", "Listener"]
 
-logger = logging.getLogger(__name__)
-
 WAITING = 32  # results kept in memory until those before them are there; chosen
+PATIENCE = 5.0  # seconds that an interrupted run takes to read stored results; chosen
+Content = Accumulator | Callable[[], Accumulator] | None
 
 
 class Listener(Protocol):
@@ -32,11 +31,11 @@ class Listener(Protocol):
 
 
 class Collector:
-    """Take results in any order; merge each as soon as all before it in the plan are there.
+    """Take results in any order; add them in the order that `reduction` fixes.
 
-    Adding floats is not associative: one fixed order makes weighted sums the same to the last bit
-    on every executor. Memory is bounded where results are stored: of those that wait for an
-    earlier chunk a few are kept, the others are read back when it is their turn.
+    Either results of chunks come one by one and are added here, or sums of groups that workers
+    made. Memory is bounded where results are stored: of those that wait for an earlier chunk a
+    few are kept, the others are read back when it is their turn.
 
     Arguments:
         items: Chunks in the order of the plan.
@@ -53,17 +52,18 @@ class Collector:
         retry: RetryPolicy | None = None,
     ) -> None:
         self.items = list(items)
+        self.groups = cut(self.items)
         self.accumulator: Accumulator = {}
         self.store = store
         self.retry = retry or RetryPolicy(attempts=1)
         self.unstored: dict[str, int] = {}
         """Why results could not be stored, with the number of chunks."""
         self._listeners = [listener for listener in listeners if listener is not None]
-        self._lost: dict[int, int] = {}
-        self._last_round = True
         self._records: list[ChunkRecord | None] = [None] * len(self.items)
-        self._ready: dict[int, Accumulator | Callable[[], Accumulator] | None] = {}
-        self._running = list(range(len(self.items)))
+        self._ready: dict[int, Content] = {}
+        self._handed_out = list(range(len(self.items)))
+        self._group = 0
+        self._reduction = Reduction()
         self._next = 0
 
     @property
@@ -71,125 +71,125 @@ class Collector:
         """Whether every planned chunk has a record."""
         return None not in self._records
 
+    @property
+    def pending(self) -> list[int]:
+        """Positions of the chunks without a record."""
+        return [i for i, record in enumerate(self._records) if record is None]
+
+    @property
+    def group(self) -> int:
+        """Number of the group that is added next."""
+        return self._group
+
+    def record(self, position: int) -> ChunkRecord | None:
+        """What became of a chunk, None where that is not known yet."""
+        return self._records[position]
+
     def task(self, function: Callable[..., Any], processor: Any = None) -> ChunkTask:
         """What a worker does with each chunk; arguments as for `ChunkTask`."""
         return ChunkTask(function, processor, self.retry, self.store)
 
-    def rounds(self) -> Iterator[list[WorkItem]]:
-        """Hand out the chunks without a record; those whose worker was lost, again.
-
-        A dead worker is blamed on each chunk that it had: in the last round the chunks that are
-        left come one by one, so that only the guilty one is lost. The positions that `add` takes
-        count the chunks that were handed out last.
-        """
-        for number in range(1, self.retry.attempts + 1):
-            left = [i for i, record in enumerate(self._records) if record is None]
-            self._last_round = number == self.retry.attempts
-            alone = self._last_round and number > 1
-            for self._running in [[i] for i in left] if alone else [left] * bool(left):
-                yield [self.items[i] for i in self._running]
+    def hand_out(self) -> list[WorkItem]:
+        """Chunks without a record; the positions that `add` takes count these."""
+        self._handed_out = self.pending
+        return [self.items[i] for i in self._handed_out]
 
     def reuse(self, records: Mapping[int, ChunkRecord]) -> None:
         """Take chunks that an earlier run stored, by position in the plan."""
         for position in sorted(records):
             record = dataclasses.replace(records[position], reused=True)
-            self._take(position, record, self._reader(position))
+            self._records[position] = record
+            self._ready[position] = self._reader(position)
+            self.tell(record)
 
     def add(self, position: int, result: ChunkResult) -> None:
         """Take the result of the chunk at ``position`` of the chunks that were handed out."""
-        position = self._running[position]
-        record = result.record
-        lost = self._lost.get(position, 0)
-        attempts = record.attempts + lost
-        if record.failure == "lost" and not result.final and not self._last_round:
-            self._lost[position] = attempts
-            logger.warning("%s: %s, trying again", chunk_name(self.items[position]), record.reason)
-            return
-        if lost:
-            recovered = record.recovered or ("" if record.errors else LOST)
-            record = dataclasses.replace(record, attempts=attempts, recovered=recovered)
-        if result.unstored:
-            self.unstored[result.unstored] = self.unstored.get(result.unstored, 0) + 1
+        position = self._handed_out[position]
+        self._count_unstored(result.unstored)
         early = position != self._next and len(self._ready) >= WAITING
-        content = self._reader(position) if result.stored and early else result.accumulator
-        self._take(position, record, content)
+        late = result.stored and early
+        self._records[position] = result.record
+        self._ready[position] = self._reader(position) if late else result.accumulator
+        self.advance()
+        self.tell(self._records[position] or result.record)
+
+    def advance(self) -> None:
+        """Add what is ready as far as nothing before it is missing."""
+        while self._next in self._ready:
+            self._merge(self._next)
+
+    def add_group(self, summed: GroupSum) -> None:
+        """Take the sum of the next group; its chunks were told of as they ended."""
+        for position, record in summed.records.items():
+            self._records[position] = record
+        for reason in summed.unstored.values():
+            self._count_unstored(reason)
+        for position in self.groups[self._group]:
+            self._ready.pop(position, None)
+        self._next = self.groups[self._group].stop
+        self._add_parts(summed.parts)
+
+    def tell(self, record: ChunkRecord) -> None:
+        """Tell the listeners of a chunk that ended."""
+        for listener in self._listeners:
+            listener.heard(record)
 
     def close(self, missing: BaseException | None = None) -> tuple[ChunkRecord, ...]:
-        """Merge what still waits and return one record per planned chunk.
+        """Add what still waits and return one record per planned chunk.
 
         Chunks without a result are recorded as failed, for the reason ``missing``.
         """
-        for position in sorted(self._ready):
-            self._merge(position, self._ready.pop(position))
+        interrupted = isinstance(missing, KeyboardInterrupt)
+        deadline = time.monotonic() + (PATIENCE if interrupted else math.inf)
+        while self._next < len(self.items):
+            if callable(self._ready.get(self._next)) and time.monotonic() > deadline:
+                del self._ready[self._next]  # it is stored: a resumed run reads it
+                self._records[self._next] = None
+            self._merge(self._next)
         reason = missing or RuntimeError("the executor returned no result for this chunk")
         failure: FailureKind = "lost"
-        if isinstance(missing, KeyboardInterrupt):
+        if interrupted:
             reason, failure = KeyboardInterrupt("the run was stopped before"), "interrupted"
         return tuple(
             record or failed_record(item, reason, failure=failure)
             for item, record in zip(self.items, self._records, strict=True)
         )
 
-    def _take(
-        self,
-        position: int,
-        record: ChunkRecord,
-        content: Accumulator | Callable[[], Accumulator] | None,
-    ) -> None:
-        self._records[position] = record
-        self._ready[position] = content
-        while self._next in self._ready:
-            self._merge(self._next, self._ready.pop(self._next))
-            self._next += 1
-        heard = self._records[position] or record
-        for listener in self._listeners:
-            listener.heard(heard)
+    def read(self, position: int) -> Accumulator:
+        """Stored result of a chunk; raises like `StateStore.read`."""
+        if self.store is None:
+            msg = "its result was not stored"
+            raise FileNotFoundError(msg)
+        return self.store.read(self.items[position])
 
     def _reader(self, position: int) -> Callable[[], Accumulator]:
-        """Function that reads the stored result of a chunk."""
+        return lambda: self.read(position)
 
-        def read() -> Accumulator:
-            found = self.store.load(self.items[position]) if self.store else None
-            if found is None:
-                msg = "its stored result is gone"
-                raise FileNotFoundError(msg)
-            return found.accumulator
+    def _count_unstored(self, reason: str) -> None:
+        if reason:
+            self.unstored[reason] = self.unstored.get(reason, 0) + 1
 
-        return read
-
-    def _merge(
-        self, position: int, content: Accumulator | Callable[[], Accumulator] | None
-    ) -> None:
-        """Add one accumulator; one that does not fit turns its chunk into a failed one."""
+    def _merge(self, position: int) -> None:
+        """Add the result of the next chunk, where there is one, and its group where that ends."""
+        content = self._ready.pop(position, None)
         try:
             accumulator = content() if callable(content) else content
             if accumulator is not None:
-                self.accumulator = _added(self.accumulator, accumulator)
+                self._reduction.add(position, accumulator)
         except Exception as error:
-            unfit = TypeError(f"its accumulator does not add to those before it: {error}")
-            reason = error if callable(content) and isinstance(error, OSError) else unfit
-            self._records[position] = failed_record(self.items[position], reason)
+            self._records[position] = failed_record(self.items[position], error)
+        self._next = position + 1
+        if self._next == self.groups[self._group].stop:
+            parts, self._reduction = self._reduction.parts, Reduction()
+            self._add_parts(parts)
 
-
-def _added(total: Accumulator, one: Accumulator) -> Accumulator:
-    """Sum of two accumulators; in place where nothing can go wrong half-way."""
-    if _fits(total, one):
-        merged: Accumulator = accumulate([one], total)
-    else:
-        # a pure sum: a failure half-way leaves what was merged before untouched
-        merged = accumulate([total, one])
-    return merged
-
-
-def _fits(total: Any, one: Any) -> bool:
-    """Whether ``total += one`` is sure to succeed."""
-    if isinstance(total, numbers.Number) and isinstance(one, numbers.Number):
-        return True
-    if type(total) is not type(one):
-        return False
-    if isinstance(total, dict):
-        return all(_fits(total[key], one[key]) for key in one if key in total)
-    if isinstance(total, hist.Hist):
-        # storage_type is a search over classes, 0.1 ms for each of hundreds of histograms
-        return type(total._hist) is type(one._hist) and bool(total.axes == one.axes)
-    return isinstance(total, list | set)
+    def _add_parts(self, parts: Sequence[Part]) -> None:
+        """Add a group to the total; chunks whose sum does not fit become failed ones."""
+        for part in parts:
+            try:
+                self.accumulator = add(self.accumulator, part.accumulator)
+            except Exception as error:
+                unfit = TypeError(f"its accumulator does not add to those before it: {error}")
+                for position in part.positions:
+                    self._records[position] = failed_record(self.items[position], unfit)
+        self._group += 1

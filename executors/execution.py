@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from coffea.nanoevents import NanoAODSchema
 from coffea.processor import ProcessorABC, Runner
@@ -77,6 +78,8 @@ def execute(
     ready: Callable[[], object] | None = None,
     retry: RetryPolicy | None = None,
     storage: Storage | None = None,
+    performance: Path | None = None,
+    tell: Callable[[str], object] | None = None,
 ) -> RunResult:
     """Run a processor over every chunk of a plan.
 
@@ -95,6 +98,8 @@ def execute(
         ready: Called once when the workers are there, before the first chunk.
         retry: How often to try a chunk and how long to wait; three times if None.
         storage: Where finished chunks are kept and which are there; None keeps nothing.
+        performance: HTML file for Dask's performance report, None for none.
+        tell: Takes what a user wants to know at the start: the address of Dask's dashboard.
     Raises: ConfigurationError for what stops a run before its first chunk.
     """
     storage = storage or Storage()
@@ -109,13 +114,15 @@ def execute(
     error: BaseException | None = None
     try:
         if len(storage.reusable) < len(plan.items):
-            with open_executor(settings, collector, probe=probe) as executor:
+            with open_executor(
+                settings, collector, probe=probe, performance=performance, tell=tell
+            ) as executor:
                 _begin(ready, collector, storage)
-                for items in collector.rounds():
-                    # the method, not the processor: the Runner would call postprocess() each time
-                    _runner(executor, processor).run(items, processor.process)
+                # the method, not the processor: postprocess() sees reused chunks too
+                _runner(executor, processor).run(collector.hand_out(), processor.process)
         else:
             _begin(ready, collector, storage)
+            collector.advance()
         if collector.accumulator:
             processor.postprocess(collector.accumulator)
     except ConfigurationError:
@@ -134,7 +141,7 @@ def execute(
 
 
 def _begin(ready: Callable[[], object] | None, collector: Collector, storage: Storage) -> None:
-    """Tell that chunks are about to run; merge those that need not."""
+    """Tell that chunks are about to run; take those that need not."""
     if ready is not None:
         ready()
     collector.reuse(storage.reusable)
@@ -152,7 +159,12 @@ def check_travels(processor: ProcessorABC, settings: ExecutorSettings) -> None:
 
 @contextmanager
 def open_executor(
-    settings: ExecutorSettings, collector: Collector, *, probe: Probe | None = None
+    settings: ExecutorSettings,
+    collector: Collector,
+    *,
+    probe: Probe | None = None,
+    performance: Path | None = None,
+    tell: Callable[[str], object] | None = None,
 ) -> Iterator[ExecutorBase]:
     """Start what ``settings`` ask for, yield a coffea executor, shut it down in the end."""
     if settings.kind == "iterative":
@@ -168,13 +180,16 @@ def open_executor(
         # distributed takes a second to import: only those who use it pay
         from executors.checks import Gate, check_workers
         from executors.cluster import ClusterExecutor, open_pool
+        from executors.performance import recorded
 
         with open_pool(settings) as (client, watch):
-            logger.info("Dask dashboard: %s", client.dashboard_link)
+            if tell is not None:
+                tell(f"Dask dashboard: {client.dashboard_link}")
             check_workers(client, probe)
             if watch is not None:
                 client.register_plugin(Gate(probe))
-            yield ClusterExecutor(status=False, client=client, collector=collector, watch=watch)
+            with recorded(client, performance):
+                yield ClusterExecutor(status=False, client=client, collector=collector, watch=watch)
 
 
 def _runner(executor: ExecutorBase, processor: ProcessorABC) -> Runner:

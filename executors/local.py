@@ -200,7 +200,7 @@ class _Dispatch:
             return
         lost = RuntimeError(LOST)
         record = failed_record(item, lost, failure="lost", attempts=self._deaths[position])
-        self.collector.add(position, ChunkResult(record, None, final=True))
+        self.collector.add(position, ChunkResult(record, None))
 
 
 @contextmanager

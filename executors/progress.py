@@ -70,6 +70,10 @@ class ConsoleProgress:
             self._told = now
             self._console.print(f"{self._description}: {self.state}", highlight=False, markup=False)
 
+    def say(self, text: str) -> None:
+        """Print a line above the bar."""
+        self._console.print(text, highlight=False, markup=False)
+
     @property
     def state(self) -> str:
         """Where the run is, in words."""

@@ -46,14 +46,13 @@ class ChunkResult(NamedTuple):
     """What a worker hands back; a failed chunk has no accumulator.
 
     ``stored`` says whether a state file holds the accumulator too, ``unstored`` why it should but
-    does not; ``final`` that a lost chunk was tried often enough.
+    does not.
     """
 
     record: ChunkRecord
     accumulator: Accumulator | None
     stored: bool = False
     unstored: str = ""
-    final: bool = False
 
 
 @dataclass(frozen=True)
@@ -105,6 +104,14 @@ class ChunkTask:
             return ChunkResult(record, accumulator)
         problem = self.store.save(item, record, accumulator)
         return ChunkResult(record, accumulator, not problem, problem)
+
+    def recall(self, item: WorkItem) -> ChunkResult | None:
+        """Result of a chunk that this very run finished before, None where there is none.
+
+        A scheduler repeats chunks whose results were in the memory of a worker that is gone.
+        """
+        found = self.store.recall(item) if self.store is not None else None
+        return found and ChunkResult(found.record, found.accumulator, stored=True)
 
 
 class Shipment(NamedTuple):

@@ -93,8 +93,7 @@ def test_every_third_chunk_kills_its_worker(run, whole, tmp_path, where):
     assert status == 0, err
     chunks = report["datasets"]["input"]["chunks"]
     assert (chunks["done"], chunks["failed"]) == (14, 0)
-    if where is POOL:  # Dask starts a task again by itself, and tells nobody
-        assert chunks["retried"] == 4
+    assert chunks["retried"] == 4
     assert events(output) == whole
 
 

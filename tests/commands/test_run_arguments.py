@@ -16,6 +16,7 @@ from tests.commands.running import LOCAL, read
         (["--executor", "htcondor"], "--executor htcondor needs --workers N"),
         (["--site", "lxplus"], "--site needs --executor htcondor"),
         (["--insecure"], "--insecure needs --executor htcondor"),
+        (["--dask-report"], "--dask-report needs --executor dask"),
         (["--retries", "-1"], "--retries must be at least 0"),
         (["--retry-delay", "nan"], "--retry-delay must be a number of seconds"),
         (["--merge", "all"], "invalid choice: 'all'"),

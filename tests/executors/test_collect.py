@@ -14,7 +14,7 @@ from executors.collect import Collector
 from executors.ledger import ChunkRecord
 from executors.retry import RetryPolicy
 from executors.state import RunIdentity, StateStore
-from executors.task import ChunkResult, failed_record
+from executors.task import ChunkResult
 
 ITEMS = [WorkItem("mc", "f", "Events", n, n + 1, uuid.UUID(int=9).bytes) for n in range(7)]
 WEIGHTS = [1e16, 1.0, -1e16, 3.0, 1e-3, -7.0, 1e8]  # their sum depends on the order
@@ -110,7 +110,7 @@ def test_reused_results_are_merged_in_their_place(store):
         stored(store, position)
     collector = Collector(ITEMS[:4], store=store, retry=RetryPolicy())
     collector.reuse({n: done(n).record for n in (1, 3)})
-    items = next(collector.rounds())
+    items = collector.hand_out()
     assert items == [ITEMS[0], ITEMS[2]]
     collector.add(1, done(2))
     collector.add(0, done(0))
@@ -118,23 +118,6 @@ def test_reused_results_are_merged_in_their_place(store):
     assert [record.reused for record in records] == [False, True, False, True]
     expected = WEIGHTS[0] + WEIGHTS[1] + WEIGHTS[2] + WEIGHTS[3]
     assert collector.accumulator["mc"]["counters"]["w"] == expected
-
-
-def test_lost_chunks_are_handed_out_again():
-    collector = Collector(ITEMS[:3], retry=RetryPolicy(attempts=3))
-    lost = [ChunkResult(failed_record(item, OSError(), failure="lost"), None) for item in ITEMS]
-    handed_out = []
-    for number, items in enumerate(collector.rounds()):
-        handed_out.append(len(items))
-        for position, item in enumerate(items):
-            place = ITEMS.index(item)
-            good = place == 0 or (place == 1 and number == 1)
-            collector.add(position, done(place) if good else lost[place])
-    assert handed_out == [3, 2, 1]
-    records = collector.close()
-    assert [record.status for record in records] == ["done", "done", "failed"]
-    assert [record.attempts for record in records] == [1, 2, 3]
-    assert "worker" in records[1].recovered
 
 
 def test_a_failed_sum_leaves_what_was_there():
@@ -146,16 +129,3 @@ def test_a_failed_sum_leaves_what_was_there():
     collector.add(2, done(2))
     assert [record.status for record in collector.close()] == ["done", "failed", "done"]
     assert collector.accumulator["mc"]["counters"]["w"] == WEIGHTS[0] + WEIGHTS[2]
-
-
-def test_the_last_round_finds_the_guilty_one():
-    collector = Collector(ITEMS[:4], retry=RetryPolicy(attempts=2))
-    handed_out = []
-    for items in collector.rounds():
-        handed_out.append([item.entrystart for item in items])
-        guilty = ITEMS[2] in items
-        for position, item in enumerate(items):
-            lost = ChunkResult(failed_record(item, OSError(), failure="lost"), None)
-            collector.add(position, lost if guilty else done(item.entrystart))
-    assert handed_out == [[0, 1, 2, 3], [0], [1], [2], [3]]
-    assert [record.status for record in collector.close()] == ["done", "done", "failed", "done"]
