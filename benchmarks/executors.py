@@ -23,7 +23,6 @@ __all__ = ["main"]
 
 RESULTS = Path(__file__).parent / "results" / "executors.json"
 NANO = Path("nano/nano_tt_v12_200.root")
-PARTS = ("tree", "nano", "memory", "scaling", "kill")
 FEW = 100
 KILLED_CHUNKS, KILLED_AT, KILLED_WAIT = 60, 20, 0.2
 """Chunks of the run that is killed, done when that happens, seconds of each."""
@@ -48,7 +47,7 @@ def main() -> int:
     started = time.monotonic()
     result: dict[str, Any] = {"machine": _machine()}
     for part in options.parts:
-        found = globals()[f"_{part}"](options)
+        found = PARTS[part](options)
         result |= found
         for name, value in found.items():
             _print(name, value)
@@ -67,7 +66,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--flash-chunks", type=int, default=40, help="of the flash simulation")
     parser.add_argument("--flash-size", type=int, default=500, help="events of each of those")
     parser.add_argument("--data", type=Path, help="real files; default: $FLASHBREW_DATA")
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=[*PARTS])
     parser.add_argument("--output", type=Path, default=RESULTS, help="JSON file to write")
     return parser.parse_args()
 
@@ -216,6 +215,15 @@ def _print(name: str, value: Any) -> None:
     if name == "speedup_over_ceiling":
         limit = f" (at least {SHARE})"
     print(f"{name}: {value:.3f}{limit}" if isinstance(value, float) else f"{name}: {value}{limit}")
+
+
+PARTS = {
+    "tree": _tree,
+    "nano": _nano,
+    "memory": _memory,
+    "scaling": _scaling,
+    "kill": _kill,
+}
 
 
 if __name__ == "__main__":
