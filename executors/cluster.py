@@ -84,14 +84,14 @@ def open_pool(settings: ExecutorSettings) -> Iterator[Pool]:
             # writes a file into the user's configuration when it is imported
             from executors.htcondor import open_htcondor
 
-            with open_htcondor(settings) as (client, watch), _silent_once_interrupted():
+            with open_htcondor(settings) as (client, watch), _silent_end(client):
                 yield Pool(client, watch)
         elif settings.scheduler is not None:
             security = _security(settings.scheduler, settings)
-            with _connected(settings.scheduler, security) as client, _silent_once_interrupted():
+            with _connected(settings.scheduler, security) as client, _silent_end(client):
                 yield Pool(client)
         else:
-            with _local_client(settings) as client, _silent_once_interrupted():
+            with _local_client(settings) as client, _silent_end(client):
                 yield Pool(client)
 
 
@@ -173,13 +173,17 @@ def _logging_restored() -> Iterator[None]:
 
 
 @contextmanager
-def _silent_once_interrupted() -> Iterator[None]:
-    """Log nothing while a cluster closes: tasks cut off in the middle fill pages with tracebacks.
+def _silent_end(client: distributed.Client) -> Iterator[None]:
+    """Log nothing while a cluster closes that was interrupted, or whose scheduler is gone.
 
-    What becomes of their chunks is in the ledger.
+    Tasks cut off in the middle fill pages with tracebacks; what becomes of their chunks is in the
+    ledger.
     """
     try:
         yield
     except KeyboardInterrupt:
         logging.disable(logging.CRITICAL)
         raise
+    finally:
+        if client.status != "running":
+            logging.disable(logging.CRITICAL)

@@ -75,6 +75,7 @@ class Dispatch:
         self._attempts = Attempts()
         self._told: dict[int, ChunkRecord] = {}
         self._lost: dict[int, ChunkRecord] = {}
+        self._disconnected = False
 
     def run(self) -> None:
         """Work until every group has been added to the collector's total."""
@@ -94,7 +95,9 @@ class Dispatch:
         There are always enough for all workers, never all: memory of the client, where the
         scheduler may be too, does not grow with the plan.
         """
-        threads = sum(self.client.nthreads().values()) if self._open else 0
+        if not (self._open and self._hopeful):
+            return
+        threads = sum(self.client.nthreads().values())
         most = max(LEAST_AHEAD, AHEAD * threads // GROUP)
         while self._open and self._mailbox.expected <= most - BLOCK and self._hopeful:
             block, self._open = self._open[:BLOCK], self._open[BLOCK:]
@@ -177,7 +180,19 @@ class Dispatch:
 
     @property
     def _hopeful(self) -> bool:
-        return self.watch is None or self.watch.problem is None
+        return self._gone is None
+
+    @property
+    def _gone(self) -> str | None:
+        """Why no worker will come any more, None where they may."""
+        if self.watch is not None and self.watch.problem is not None:
+            return self.watch.problem
+        # a client that finds its scheduler again has lost all futures meanwhile
+        self._disconnected = self._disconnected or self.client.status != "running"
+        if not self._disconnected:
+            return None
+        address = self.client.scheduler.address
+        return f"the Dask scheduler at {address} is gone; --resume goes on from what is stored"
 
     def _unfinished(self, positions: Iterable[int]) -> list[int]:
         """Those that neither a worker nor the store has."""
@@ -192,8 +207,8 @@ class Dispatch:
 
     def _reason(self, position: int) -> BaseException:
         """Why a chunk has no result."""
-        if self.watch is not None and self.watch.problem is not None:
-            return RuntimeError(self.watch.problem)
+        if (problem := self._gone) is not None:
+            return RuntimeError(problem)
         future = self._chunks[position]
         try:
             error = future.exception(ANSWER)
@@ -257,8 +272,7 @@ class Dispatch:
                 logger.debug("chunk %d did not come: %r", position, error)
         record = self._told.get(position) or self.collector.record(position)
         if record is None:
-            problem = self.watch.problem if self.watch is not None else None
-            raise RuntimeError(problem or "its result was with a worker that is gone")
+            raise RuntimeError(self._gone or "its result was with a worker that is gone")
         accumulator = self.collector.read(position) if record.status == "done" else None
         return ChunkResult(record, accumulator)
 
@@ -284,6 +298,8 @@ class Dispatch:
 
     def _cancel(self) -> None:
         """Give up what has not ended."""
+        if self._disconnected:
+            return
         futures = [*self._chunks.copy().values(), *self._sums.copy().values()]
         self.client.cancel([one for one in futures if one.status not in ENDED], force=True)
 

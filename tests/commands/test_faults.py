@@ -158,6 +158,104 @@ def test_a_client_that_is_killed(start, run, whole, tmp_path, where, merge):
     assert events(output) == whole
 
 
+def test_a_worker_over_its_memory_limit(run, whole, tmp_path, monkeypatch):
+    """Dask's nanny kills it; the chunk runs again somewhere."""
+    import dask.system
+    import psutil
+    from distributed.system import MEMORY_LIMIT
+
+    assert psutil.virtual_memory().total >= MEMORY_LIMIT
+    each = MEMORY_LIMIT / dask.system.CPU_COUNT  # what LocalCluster gives a worker of one thread
+    # above what a worker needs, far below what the machine has
+    monkeypatch.setenv("DASK_DISTRIBUTED__WORKER__MEMORY__TERMINATE", str(1.2e9 / each))
+    monkeypatch.setenv("DASK_DISTRIBUTED__WORKER__MEMORY__PAUSE", "false")
+    output = tmp_path / "out"
+    greedy = {"fail_at": 95, "action": "eat", "appetite": 2_000_000_000}
+    status, report, err = run(output=output, where=DASK, **greedy)
+    assert status == 0, err
+    chunks = report["datasets"]["input"]["chunks"]
+    assert (chunks["done"], chunks["failed"]) == (14, 0)
+    assert chunks["retried"] >= 1
+    assert events(output) == whole
+
+
+@pytest.fixture
+def scheduler(repository, tmp_path):
+    """Function that starts a scheduler with two workers; it is killed by killing its group."""
+    processes = []
+
+    def begin():
+        place = tmp_path / f"scheduler{len(processes)}.json"
+        local = ["--scheduler-file", str(place)]
+        python = [sys.executable, "-m"]
+        commands = [
+            [
+                *python,
+                "distributed.cli.dask_scheduler",
+                "--host",
+                "127.0.0.1",
+                "--port",
+                "0",
+                "--no-dashboard",
+                *local,
+            ],
+            [
+                *python,
+                "distributed.cli.dask_worker",
+                "--nworkers",
+                "2",
+                "--nthreads",
+                "1",
+                "--no-dashboard",
+                *local,
+            ],
+        ]
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        processes.extend(
+            subprocess.Popen(command, cwd=repository, start_new_session=True, **quiet)
+            for command in commands
+        )
+        deadline = time.monotonic() + DEADLINE
+        while not place.exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        return json.loads(place.read_text())["address"], processes[-2:]
+
+    yield begin
+    for process in processes:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def test_a_scheduler_that_is_lost(start, run, whole, scheduler, tmp_path):
+    output = tmp_path / "out"
+    address, processes = scheduler()
+    options = {"output": output, "fail_at": -1, "wait": 0.3}
+    running = start(where=("--executor", "dask", "--scheduler", address), **options)
+    deadline = time.monotonic() + DEADLINE
+    while len(list(output.glob("state/*.npz"))) < 5:
+        assert running.poll() is None, running.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    for process in processes:
+        os.killpg(process.pid, signal.SIGKILL)
+    _, err = running.communicate(timeout=DEADLINE)
+    assert running.returncode in (1, 3, 4), err
+    assert "Traceback" not in err
+    report = json.loads((output / "report.json").read_text())
+    counted = report["datasets"]["input"]["events"]
+    assert counted["read"] + counted["failed"] == counted["planned"] == 380
+    stored = len(list(output.glob("state/*.npz")))
+    address, _ = scheduler()
+    status, report, err = run(
+        "--resume", where=("--executor", "dask", "--scheduler", address), **options
+    )
+    assert status == 0, err
+    assert report["resume"]["reused"] == stored
+    assert events(output) == whole
+
+
 def test_a_full_disk(run, whole, tmp_path):
     output = tmp_path / "out"
     output.mkdir()

@@ -23,9 +23,18 @@ class Counting(ProcessorABC):
     name = "counting"
     schema = BaseSchema
 
-    def __init__(self, fail_at=None, action="raise", output=None, once=None, wait=0.0, victim=None):
+    def __init__(
+        self,
+        fail_at=None,
+        action="raise",
+        output=None,
+        once=None,
+        wait=0.0,
+        victim=None,
+        appetite=0,
+    ):
         self.fail_at, self.action, self.output = fail_at, action, output
-        self.once, self.wait, self.victim = once, wait, victim
+        self.once, self.wait, self.victim, self.appetite = once, wait, victim, appetite
 
     @classmethod
     def from_options(cls, options):
@@ -87,6 +96,9 @@ class Counting(ProcessorABC):
             os.kill(os.getpid(), signal.SIGKILL)
         if self.action == "sleep":
             time.sleep(600)
+        if self.action == "eat":
+            self.eaten = np.ones(self.appetite // 8)
+            time.sleep(20)
         if self.action == "vanish":
             Path(self.victim).unlink()
             return
