@@ -178,8 +178,9 @@ def read_out(times: np.ndarray, counts: np.ndarray, readout: Readout) -> Signals
 def _read(records: Waveforms, readout: Readout) -> Signals:
     values = records.values
     last = round(readout.integration / readout.interval)
-    # the first sample is 0, so the trapezoid rule halves the last one only
-    charge = readout.interval * (values[: last + 1].sum(axis=0) - 0.5 * values[last])
+    # the first sample is 0, so the trapezoid rule halves the last one only; rows are added one by
+    # one because numpy's own sum depends on how many sensors lie side by side
+    charge = readout.interval * (sum(values[1:last]) + 0.5 * values[last])
     highest = values.max(axis=0)
     high = highest > readout.threshold
     level = np.full(len(highest), readout.threshold)
