@@ -120,6 +120,7 @@ def columns_of(
     columns["energy"] = np.bincount(bars.of_hit, hits.energy).astype(np.float32)
     hit_start = counts_to_offsets(hits.counts)[hits.event[bars.first]]
     columns["hitIdx"] = (bars.first - hit_start).astype(np.int32)
+    columns["particleIdx"] = hits.particle[bars.first].astype(np.int32)
     columns["pdgId"] = hits.pdg[bars.first].astype(np.int32)
     for name in ("x", "y", "z"):
         columns[name] = getattr(hits, name)[bars.first].astype(np.float32)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import awkward as ak
 import numpy as np
+import pyarrow.parquet as pq
 import uproot
 
 from processors.content import Content
@@ -15,7 +16,7 @@ from processors.timing.bars import Bars
 from processors.timing.hits import BarHits
 from processors.timing.sensors import LOW_HIGH, Seen
 
-__all__ = ["event_content", "read_columns", "read_times"]
+__all__ = ["column_names", "event_content", "read_columns", "read_times"]
 
 TREE = "Events"
 
@@ -78,6 +79,14 @@ def _hit_columns(hits: BarHits, seen: Seen, bar: np.ndarray) -> dict[str, np.nda
 
 def _per_event(values: np.ndarray, hits: BarHits) -> np.ndarray:
     return np.bincount(hits.event, values, minlength=len(hits.counts)).astype(np.int32)
+
+
+def column_names(path: str | Path) -> list[str]:
+    """Names of the columns of an output file, ``.root`` or ``.parquet``."""
+    if Path(path).suffix == ".parquet":
+        return list(pq.read_schema(path).names)
+    with uproot.open(path) as file:
+        return list(file[TREE].keys())
 
 
 def read_columns(path: str | Path, names: tuple[str, ...]) -> ak.Array:
