@@ -9,6 +9,7 @@ from typing import Any
 
 import hist
 import numpy as np
+from matplotlib.figure import Figure
 
 from processors.base import Result
 from processors.distances import effective_entries, from_histograms
@@ -24,8 +25,16 @@ LEAST_ENTRIES = 1000.0
 """Photons of either source in a bin that is compared: the noise floor of KS is 0.04; chosen."""
 LEAST_MUONS = 50.0
 """First photons in a bin whose width is given: 10 % of itself; chosen."""
-DRAWN_BINS = 4
-"""Bins of time drawn as one."""
+DRAWN_BINS = {
+    "photon_time": 4,
+    "photon_first": 4,
+    "photon_second": 4,
+    "sensor_charge": 2,
+    "sensor_edge": 8,
+    "sensor_fraction": 4,
+    "sensor_walk": 4,
+}
+"""Bins drawn as one."""
 
 
 def finish(accumulator: Result, output_dir: Path) -> dict[str, Any]:
@@ -48,7 +57,9 @@ def finish(accumulator: Result, output_dir: Path) -> dict[str, Any]:
         for name, one in _drawn(hists):
             path = folder / f"{name}.png"
             counted = "photons" if name == "photon_time" else "sensors"
-            plot_column(one, dataset=dataset, counted=counted).savefig(path)
+            figure = plot_column(one, dataset=dataset, counted=counted)
+            _zoom(figure, one)
+            figure.savefig(path)
             rows["plots"].append(str(path.relative_to(output_dir)))
         again[dataset] = repeated_events(output_dir / path for path in result["outputs"])
         if again[dataset] is not None:
@@ -132,5 +143,14 @@ def _drawn(hists: Mapping[str, hist.Hist]) -> Iterator[tuple[str, hist.Hist]]:
     for name, one in hists.items():
         shape = _shape(one)
         if shape["flash", :].sum(flow=True).value > 0:
-            step = 1 if name.endswith("number") else DRAWN_BINS
-            yield name, shape[:, :: hist.rebin(step)]
+            yield name, shape[:, :: hist.rebin(DRAWN_BINS.get(name, 1))]
+
+
+def _zoom(figure: Figure, one: hist.Hist) -> None:
+    """Show the bins from the first filled one to the last, with one beside them."""
+    filled = np.flatnonzero(one.values().sum(axis=0))
+    if len(filled):
+        edges = one.axes[-1].edges
+        low, high = max(filled[0] - 1, 0), min(filled[-1] + 2, len(edges) - 1)
+        for axes in figure.axes:
+            axes.set_xlim(edges[low], edges[high])

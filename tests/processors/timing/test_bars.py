@@ -173,6 +173,25 @@ def test_the_seeds_table_has_its_names_units_and_selection(stacked, bars):
     assert edges["Time0"][both] == pytest.approx(bars["edgeHigh"][kept][both] / 10.0, rel=1e-6)
 
 
+def test_dark_and_faint_sensors_are_told_apart(stack, timing, run_bars):
+    # beyond the range of training no photons are made: the high end is moved far away
+    config = {"bar_high": 1500.0, "outside": "drop", "threshold": 4.0}
+    result = run_bars(timing(config), stack)
+    bars, counters = read_bars(result["outputs"][0]), result["counters"]
+    both = [np.concatenate([bars[f"{name}{end}"] for end, _ in ENDS]) for name in ("n", "edge")]
+    dark, silent = both[0] == 0, np.isnan(both[1])
+    assert 0 < dark.sum() < silent.sum() < len(dark)
+    assert np.all(silent[dark])
+    assert counters["objects.Sensor.without_photons"] == dark.sum()
+    assert counters["objects.Sensor.below_threshold"] == (silent & ~dark).sum()
+    assert result["hists"]["sensor_charge"]["flash", sum, sum].value == (~dark).sum()
+    assert result["hists"]["sensor_edge"]["flash", sum, sum].value <= (~silent).sum()
+    neither = np.isnan(bars["edgeLow"]) & np.isnan(bars["edgeHigh"])
+    kept = ~neither & (bars["originIdx"] >= 0)
+    assert np.any(neither & (bars["originIdx"] >= 0))
+    assert np.array_equal(seed_rows(result["outputs"][0])["event_idx"], bars["event_idx"][kept])
+
+
 def test_the_seeds_table_needs_its_fields(stack, timing, run_bars):
     other = timing({"bar_fields": ["system", "layer"], "histograms": False})
     result = run_bars(other, stack)
