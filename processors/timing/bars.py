@@ -18,6 +18,7 @@ __all__ = ["COUNTERS", "Bars", "bars_of", "columns_of", "signals_of"]
 
 COUNTERS = (
     "objects.Sensor.in",
+    "objects.Sensor.out",
     "objects.Sensor.without_photons",
     "objects.Sensor.below_threshold",
     "objects.Photon.beyond_window",
@@ -84,6 +85,7 @@ def signals_of(bars: Bars, config: TimingConfig, counters: Counters) -> Signals:
     found = read_out(bars.times, bars.photons.ravel(), config.readout)
     dark = bars.photons.ravel() == 0
     counters["objects.Sensor.in"] += len(dark)
+    counters["objects.Sensor.out"] += int(np.isfinite(found.edge).sum())
     counters["objects.Sensor.without_photons"] += int(dark.sum())
     counters["objects.Sensor.below_threshold"] += int((np.isnan(found.edge) & ~dark).sum())
     counters["objects.Photon.beyond_window"] += int(found.beyond.sum())

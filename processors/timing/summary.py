@@ -30,7 +30,7 @@ DRAWN_BINS = {
     "photon_first": 4,
     "photon_second": 4,
     "sensor_charge": 2,
-    "sensor_edge": 8,
+    "sensor_edge": 5,
     "sensor_fraction": 4,
     "sensor_walk": 4,
 }

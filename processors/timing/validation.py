@@ -41,10 +41,10 @@ SIGNAL_TIMES: Mapping[str, Binning] = {
     "fraction": Binning(
         500, -2.0, 8.0, "constant-fraction time after the shortest way of light [ns]"
     ),
-    "edge": Binning(700, -6.0, 8.0, "leading-edge time after the shortest way of light [ns]"),
+    "edge": Binning(550, -3.0, 8.0, "leading-edge time after the shortest way of light [ns]"),
 }
-CHARGE = Binning(60, 10.0, 1e5, "charge of a sensor [photon height · ns]", geometric=True)
-WALK = Binning(200, -2.0, 8.0, "constant-fraction minus leading-edge time [ns]")
+CHARGE = Binning(75, 10.0, 1e6, "charge of a sensor [photon height · ns]", geometric=True)
+WALK = Binning(140, -2.0, 5.0, "constant-fraction minus leading-edge time [ns]")
 NUMBER = Binning(60, 0.8, 1.2e4, "photons at a sensor", geometric=True)
 
 

@@ -55,6 +55,7 @@ def test_signals_are_those_of_the_photons_in_the_file(stacked, bars):
     dark = sum(int((bars[f"n{end}"] == 0).sum()) for end, _ in ENDS)
     assert counters["objects.Sensor.without_photons"] == dark
     below = counters["objects.Sensor.below_threshold"]
+    assert counters["objects.Sensor.out"] == lit
     assert below == counters["objects.Sensor.in"] - dark - lit
 
 
