@@ -143,15 +143,15 @@ class _Family(NamedTuple):
     """Parents of the particles of a block: positions in their events, and ranges among them."""
 
     offsets: np.ndarray
-    index: np.ndarray
+    parents: np.ndarray
     begin: np.ndarray
     end: np.ndarray
 
 
 def _family(events: Any) -> _Family:
-    counts, index = flat_field(events[PARENTS])
+    counts, parents = flat_field(events[PARENTS])
     begin, end = (flat_field(events[name])[1] for name in (PARENTS_BEGIN, PARENTS_END))
-    return _Family(counts_to_offsets(counts), index, begin.astype(np.int64), end.astype(np.int64))
+    return _Family(counts_to_offsets(counts), parents, begin.astype(np.int64), end.astype(np.int64))
 
 
 def _parents(family: _Family, event: np.ndarray, row: np.ndarray) -> np.ndarray:
@@ -166,7 +166,7 @@ def _parents(family: _Family, event: np.ndarray, row: np.ndarray) -> np.ndarray:
     place = begin + family.offsets[event]
     some = (end > begin) & (place < family.offsets[event + 1])
     found = np.full(len(row), -1, dtype=np.int64)
-    found[some] = family.index[place[some]]
+    found[some] = family.parents[place[some]]
     return found
 
 

@@ -13,7 +13,7 @@ from processors.jagged import counts_to_offsets, event_index
 __all__ = ["Pulse", "Readout", "Signals", "Waveforms", "read_out", "waveforms"]
 
 TILE = 1 << 18
-"""Samples in memory at a time, 2 MB per array; chosen."""
+"""Samples in memory at a time, and photons if no sensor has more, 2 MB per array; chosen."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,9 @@ class Pulse:
     def __call__(self, lag: np.ndarray) -> np.ndarray:
         """Values ``lag`` ns after the photon, 0 before it, same shape."""
         later = np.maximum(lag, 0.0)
-        return self.amplitude * (np.exp(-later / self.fall) - np.exp(-later / self.rise))
+        slow, fast = (np.exp(-later / tau) for tau in (self.fall, self.rise))
+        values: np.ndarray = self.amplitude * (slow - fast)
+        return values
 
 
 @dataclass(frozen=True)
@@ -164,11 +166,13 @@ def read_out(times: np.ndarray, counts: np.ndarray, readout: Readout) -> Signals
     """
     offsets = counts_to_offsets(counts)
     step = max(TILE // readout.samples, 1)
-    tiles = []
-    for begin in range(0, len(counts), step):
-        mine = counts[begin : begin + step]
-        photons = times[offsets[begin] : offsets[begin + len(mine)]]
-        tiles.append(_read(waveforms(photons, mine, readout), readout))
+    tiles, begin = [], 0
+    while begin < len(counts):
+        fit = int(np.searchsorted(offsets, offsets[begin] + TILE, side="right")) - 1
+        end = min(max(fit, begin + 1), begin + step, len(counts))
+        photons = times[offsets[begin] : offsets[end]]
+        tiles.append(_read(waveforms(photons, counts[begin:end], readout), readout))
+        begin = end
     if not tiles:
         nothing = np.zeros(0)
         return Signals(nothing, nothing, nothing, np.zeros(0, dtype=np.int64))
@@ -201,4 +205,5 @@ def _crossing(values: np.ndarray, level: np.ndarray) -> np.ndarray:
     after = np.maximum((values > level).argmax(axis=0), 1)
     low, high = values[after - 1, column], values[after, column]
     rise = high - low
-    return after - 1 + np.divide(level - low, rise, out=np.zeros_like(rise), where=rise != 0)
+    share: np.ndarray = np.divide(level - low, rise, out=np.zeros_like(rise), where=rise != 0)
+    return after - 1 + share

@@ -7,7 +7,9 @@ import math
 import numpy as np
 import pytest
 
+from processors.errors import ConfigurationError
 from processors.timing import waveform
+from processors.timing.config import TimingConfig
 from processors.timing.waveform import Pulse, Readout, read_out, waveforms
 
 READOUT = Readout()
@@ -151,11 +153,22 @@ def test_all_sensors_equal_the_plain_loops():
 
 def test_tiles_change_no_bit(monkeypatch):
     times, counts = sensors(number=64)
-    whole = read_out(times, counts, READOUT)
-    for tile in (1, 5 * READOUT.samples, 13 * READOUT.samples):
+    whole, sizes = read_out(times, counts, READOUT), []
+    made = waveforms
+
+    def watched(photons, mine, readout):
+        sizes.append((len(photons), len(mine)))
+        return made(photons, mine, readout)
+
+    monkeypatch.setattr(waveform, "waveforms", watched)
+    for tile in (1, 100, 5 * READOUT.samples, 13 * READOUT.samples):
         monkeypatch.setattr(waveform, "TILE", tile)
+        sizes.clear()
         for found, expected in zip(read_out(times, counts, READOUT), whole, strict=True):
             assert found.tobytes() == expected.tobytes()
+        assert sum(sensors_ for _, sensors_ in sizes) == len(counts)
+        for photons, number in sizes:
+            assert number == 1 or (photons <= tile and number * READOUT.samples <= tile)
 
 
 def test_photons_after_the_record_are_counted():
@@ -172,6 +185,28 @@ def test_below_the_threshold_there_is_no_time_but_a_charge():
     # nearly together, two pulses stay below 2, three exceed it
     assert np.isnan(one([5.0, 5.1]).edge[0])
     assert np.isfinite(one([5.0, 5.1, 5.2]).edge[0])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"pulse_rise": 15.0}, "pulse_rise 15.0 must lie below pulse_fall 15.0"),
+        ({"integration": 300.0}, "integration 300.0, window 200.0 must rise"),
+        ({"sample_interval": 150.0}, "sample_interval 150.0, integration 100.0"),
+        ({"fraction": 1.0}, "fraction"),
+        ({"threshold": 0.0}, "threshold"),
+    ],
+)
+def test_what_cannot_be_read_out_is_refused(wrong, said):
+    with pytest.raises(ConfigurationError, match=said):
+        TimingConfig.from_mapping(wrong)
+
+
+def test_the_configuration_says_how_to_read_out():
+    assert TimingConfig().readout == Readout()
+    keys = {"pulse_rise": 1, "pulse_fall": 9, "sample_interval": 3, "window": 90}
+    config = TimingConfig(**keys, integration=60, fraction=0.5, threshold=5)
+    assert config.readout == Readout(Pulse(1, 9), 3, 90, 60, 0.5, 5)
 
 
 def test_no_sensors_give_empty_columns():
