@@ -205,5 +205,6 @@ def _crossing(values: np.ndarray, level: np.ndarray) -> np.ndarray:
     after = np.maximum((values > level).argmax(axis=0), 1)
     low, high = values[after - 1, column], values[after, column]
     rise = high - low
-    share: np.ndarray = np.divide(level - low, rise, out=np.zeros_like(rise), where=rise != 0)
-    return after - 1 + share
+    share = np.divide(level - low, rise, out=np.zeros_like(rise), where=rise != 0)
+    place: np.ndarray = after - 1 + share
+    return place

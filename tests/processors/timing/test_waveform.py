@@ -151,24 +151,25 @@ def test_all_sensors_equal_the_plain_loops():
     assert np.isnan(found.fraction[3])
 
 
-def test_tiles_change_no_bit(monkeypatch):
+@pytest.mark.parametrize("readout", [READOUT, Readout(window=10.0, integration=10.0)])
+def test_tiles_change_no_bit(readout, monkeypatch):
     times, counts = sensors(number=64)
-    whole, sizes = read_out(times, counts, READOUT), []
+    whole, sizes = read_out(times, counts, readout), []
     made = waveforms
 
-    def watched(photons, mine, readout):
+    def watched(photons, mine, how):
         sizes.append((len(photons), len(mine)))
-        return made(photons, mine, readout)
+        return made(photons, mine, how)
 
     monkeypatch.setattr(waveform, "waveforms", watched)
     for tile in (1, 100, 5 * READOUT.samples, 13 * READOUT.samples):
         monkeypatch.setattr(waveform, "TILE", tile)
         sizes.clear()
-        for found, expected in zip(read_out(times, counts, READOUT), whole, strict=True):
+        for found, expected in zip(read_out(times, counts, readout), whole, strict=True):
             assert found.tobytes() == expected.tobytes()
-        assert sum(sensors_ for _, sensors_ in sizes) == len(counts)
+        assert sum(number for _, number in sizes) == len(counts)
         for photons, number in sizes:
-            assert number == 1 or (photons <= tile and number * READOUT.samples <= tile)
+            assert number == 1 or (photons <= tile and number * readout.samples <= tile)
 
 
 def test_photons_after_the_record_are_counted():
