@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 
 from processors.config import FlowConfig
 from processors.timing.cells import CellFields
+from processors.timing.waveform import Pulse, Readout
 
 __all__ = ["BarConfig", "PhotonsConfig", "TimingConfig"]
 
@@ -74,3 +75,36 @@ class TimingConfig(BarConfig):
         "flag", description="what becomes of hits outside the training ranges"
     )
     histograms: bool = Field(True, description="compare with photons in the input, if any")
+    pulse_rise: float = Field(1.1, gt=0, description="time constant of a photon's signal, ns")
+    pulse_fall: float = Field(15.0, description="time constant of its decay, ns")
+    sample_interval: float = Field(2.0, gt=0, description="between samples of a sensor, ns")
+    window: float = Field(200.0, lt=1e5, description="length of a sensor's record, ns")
+    integration: float = Field(100.0, description="length of the part the charge is of, ns")
+    fraction: float = Field(
+        0.3, gt=0, lt=1, description="of the highest sample, for the constant-fraction time"
+    )
+    threshold: float = Field(
+        2.0, gt=0, description="that a sensor must exceed, in heights of one photon's signal"
+    )
+
+    @model_validator(mode="after")
+    def _can_be_read_out(self) -> Self:
+        if not self.pulse_rise < self.pulse_fall < math.inf:
+            message = (
+                f"pulse_rise {self.pulse_rise} must lie below pulse_fall {self.pulse_fall}, ns"
+            )
+            raise ValueError(message)
+        if not self.sample_interval <= self.integration <= self.window:
+            message = (
+                f"sample_interval {self.sample_interval}, integration {self.integration}, window "
+                f"{self.window} must rise, ns"
+            )
+            raise ValueError(message)
+        return self
+
+    @cached_property
+    def readout(self) -> Readout:
+        """How the sensors are read out."""
+        pulse = Pulse(self.pulse_rise, self.pulse_fall)
+        clock = (self.sample_interval, self.window, self.integration)
+        return Readout(pulse, *clock, self.fraction, self.threshold)

@@ -39,8 +39,11 @@ class BarHits(NamedTuple):
         bar: Cell id, with the bits that do not tell a bar zero.
         particle: Position among the particles of the event, −1 for none.
         pdg: Its kind.
+        origin: Position of the generated particle it is or comes from, −1 for none.
         energy: Deposited in the bar, GeV.
         time: Of its first deposit, ns.
+        x: Of that deposit, mm.
+        y: Of that deposit, mm.
         z: Along the bar there, mm.
         theta: Of its direction there, degrees.
         p: Its momentum there, GeV.
@@ -52,8 +55,11 @@ class BarHits(NamedTuple):
     bar: np.ndarray
     particle: np.ndarray
     pdg: np.ndarray
+    origin: np.ndarray
     energy: np.ndarray
     time: np.ndarray
+    x: np.ndarray
+    y: np.ndarray
     z: np.ndarray
     theta: np.ndarray
     p: np.ndarray
@@ -121,9 +127,10 @@ def _sums(hits: Flat, config: TimingConfig) -> BarHits:
         columns["bar"][starts],
         columns["particle"][starts],
         deposits["pdg"][first],
+        deposits["origin"][first],
         total,
         deposits["time"][first].astype(np.float64),
-        deposits["position.z"][first].astype(np.float64),
+        *(deposits[f"position.{axis}"][first].astype(np.float64) for axis in "xyz"),
         theta,
         momentum,
     )

@@ -18,11 +18,12 @@ from processors.config import FlowConfig
 from processors.counters import Counters
 from processors.errors import ConfigurationError
 from processors.identity import EventIds, join, repeated
+from processors.timing import bars as bar_rows
 from processors.timing import hits as particles
 from processors.timing import sensors
 from processors.timing.config import TimingConfig
 from processors.timing.output import event_content
-from processors.timing.reading import read_detector, require_detector
+from processors.timing.reading import Detector, read_detector, require_detector
 from processors.timing.schema import DetectorSchema
 from processors.timing.summary import finish
 from processors.timing.validation import TimingValidation, reference
@@ -42,6 +43,7 @@ COUNTERS = (
     "hits.without_particle",
     *particles.COUNTERS,
     *sensors.COUNTERS,
+    *bar_rows.COUNTERS,
 )
 CONDITIONS = (("z", "mm"), ("theta", "deg"), ("p", "GeV"))
 TARGETS = (("time", "ns"),)
@@ -155,6 +157,9 @@ class _Chunk:
             copies = EventIds(*(np.repeat(v, folds) for v in ids[:3]), digested=True)
         with counters.stage("infer"):
             seen = sensors.see(rows, fold, copies, self.model, self.config, self.dataset, counters)
+        with counters.stage("shape"):
+            bars = bar_rows.bars_of(rows, seen)
+            signals = bar_rows.signals_of(bars, self.config, counters)
         counters["events.read"] += events
         counters["events.digested_identity"] += events
         counters["events.without_hits"] += int((hits.counts == 0).sum())
@@ -162,15 +167,27 @@ class _Chunk:
         counters["events.with_contexts_outside"] += int((far > 0).sum())
         if writer is not None:
             with counters.stage("write"):
-                numbers = np.tile(np.arange(folds), events)
-                writer.extend(event_content(rows, seen, copies, numbers))
+                source, numbers = np.divmod(np.arange(events * folds), folds)
+                of_bars = bar_rows.columns_of(
+                    bars, rows, signals, found.particles, source, self.config
+                )
+                writer.extend(event_content(rows, seen, bars, of_bars, copies, numbers))
             counters["events.written"] += events * folds
         if self.config.histograms:
             with counters.stage("validate"):
                 self.validation.add("flash", rows, seen, 1.0 / folds)
-                full = reference(found, hits, self.config, seen.contexts[fold == 0], counters)
-                self.validation.add("full", hits, full, 1.0)
+                self.validation.add_signals("flash", bars, rows, seen, signals, 1.0 / folds)
+                self._compare(found, hits, seen.contexts[fold == 0])
         self.seen.append(ids)
+
+    def _compare(self, found: Detector, hits: particles.BarHits, contexts: np.ndarray) -> None:
+        """Fill the photons of the input, read out as those drawn."""
+        full = reference(found, hits, self.config, contexts, self.counters)
+        self.validation.add("full", hits, full, 1.0)
+        if full.counts.any():
+            bars = bar_rows.bars_of(hits, full)
+            signals = bar_rows.signals_of(bars, self.config, Counters())
+            self.validation.add_signals("full", bars, hits, full, signals, 1.0)
 
 
 def _folds(hits: particles.BarHits, folds: int) -> tuple[particles.BarHits, np.ndarray]:

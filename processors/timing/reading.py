@@ -31,6 +31,7 @@ HIT_FIELDS = (
     "EDep",
     "time",
     "position.x",
+    "position.y",
     "position.z",
     "momentum.x",
     "momentum.y",
@@ -40,6 +41,10 @@ NEWER = {"EDep": "eDep"}
 """Names since EDM4hep 0.99."""
 PARENTS = f"_{PARTICLES}_parents.index"
 PARENTS_BEGIN, PARENTS_END = (f"{PARTICLES}.parents_{edge}" for edge in ("begin", "end"))
+GENERATED = 1
+"""Status of particles that a generator hands to the detector simulation."""
+GENERATIONS = 1000
+"""Most steps from a particle to the generated one it comes from; chosen."""
 LINKS = ("_{hits}_MCParticle.index", "_{hits}_particle.index")
 """Branch that says whose a hit is, in old and in newer files."""
 
@@ -52,7 +57,9 @@ class Detector(NamedTuple):
         hits: Fields of the hits, energies in GeV, positions in mm, times in ns; ``particle`` is
             the position among the particles of the event, ``pdg`` its kind; 0 and −1 for hits
             that belong to no particle; ``parent`` is the position of the first parent of a
-            photon's particle, −1 for none and for all other hits.
+            photon's particle, −1 for none and for all other hits; ``origin`` that of the generated
+            particle (status 1) which a particle is or comes from by single parents, −1 where the
+            file does not tell and for photons.
         parents: Whether the file tells parents.
         status: Generator status of the particles, ``None`` where the file has none.
         ids: Identity of the events: a digest, because files of one production share their numbers.
@@ -115,33 +122,77 @@ def read_detector(events: Any, hits: str, counters: Counters) -> Detector:
     counters["hits.in"] += len(index)
     counters["hits.without_particle"] += int(np.count_nonzero(~linked))
     told = {PARENTS, PARENTS_BEGIN, PARENTS_END} <= set(events.fields)
-    parent = np.full(len(index), -1, dtype=np.int64)
-    if told:
-        born = np.flatnonzero(pdg == OPTICAL)
-        parent[born] = _parents(events, found.event[born], row[born])
+    parent, origin = (np.full(len(index), -1, dtype=np.int64) for _ in range(2))
+    family = _family(events) if told else None
+    born, other = (np.flatnonzero(linked & one) for one in (pdg == OPTICAL, pdg != OPTICAL))
+    if family is not None:
+        parent[born] = _parents(family, found.event[born], row[born])
+    if known is not None:
+        origin[other] = _origins(family, found.event[other], row[other], known, offsets)
     columns = dict(found.columns) | {
         "particle": np.where(linked, index, -1).astype(np.int64),
         "pdg": pdg,
         "parent": parent,
+        "origin": origin,
     }
     complete = Flat(found.counts, columns)
     return Detector(particles, complete, told, known, _identity(particles, complete))
 
 
-def _parents(events: Any, event: np.ndarray, row: np.ndarray) -> np.ndarray:
+class _Family(NamedTuple):
+    """Parents of the particles of a block: positions in their events, and ranges among them."""
+
+    offsets: np.ndarray
+    parents: np.ndarray
+    begin: np.ndarray
+    end: np.ndarray
+
+
+def _family(events: Any) -> _Family:
+    counts, parents = flat_field(events[PARENTS])
+    begin, end = (flat_field(events[name])[1] for name in (PARENTS_BEGIN, PARENTS_END))
+    return _Family(counts_to_offsets(counts), parents, begin.astype(np.int64), end.astype(np.int64))
+
+
+def _parents(family: _Family, event: np.ndarray, row: np.ndarray) -> np.ndarray:
     """First parents of particles, as positions in their events, −1 for none, ``(n,)``.
 
     Arguments:
+        family: Parents.
         event: Of each particle.
         row: Of each particle, among those of the block.
     """
-    counts, parents = flat_field(events[PARENTS])
-    offsets = counts_to_offsets(counts)
-    begin, end = (flat_field(events[name])[1][row] for name in (PARENTS_BEGIN, PARENTS_END))
-    place = begin.astype(np.int64) + offsets[event]
-    some = (end > begin) & (place < offsets[event + 1])
+    begin, end = family.begin[row], family.end[row]
+    place = begin + family.offsets[event]
+    some = (end > begin) & (place < family.offsets[event + 1])
     found = np.full(len(row), -1, dtype=np.int64)
-    found[some] = parents[place[some]]
+    found[some] = family.parents[place[some]]
+    return found
+
+
+def _origins(
+    family: _Family | None,
+    event: np.ndarray,
+    row: np.ndarray,
+    status: np.ndarray,
+    offsets: np.ndarray,
+) -> np.ndarray:
+    """Generated particles that particles are or come from, as positions in their events, ``(n,)``.
+
+    A particle with several parents has none, −1.
+    """
+    found = np.full(len(row), -1, dtype=np.int64)
+    looking, at = np.arange(len(row)), row
+    for _ in range(GENERATIONS):
+        done = status[at] == GENERATED
+        found[looking[done]] = at[done] - offsets[event[looking[done]]]
+        looking, at = looking[~done], at[~done]
+        if family is None or not len(looking):
+            break
+        parent = _parents(family, event[looking], at)
+        first, last = (offsets[event[looking] + one] for one in (0, 1))
+        single = (family.end[at] - family.begin[at] == 1) & (parent >= 0) & (first + parent < last)
+        looking, at = looking[single], (first + parent)[single]
     return found
 
 

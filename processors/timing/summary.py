@@ -9,13 +9,14 @@ from typing import Any
 
 import hist
 import numpy as np
+from matplotlib.figure import Figure
 
 from processors.base import Result
 from processors.distances import effective_entries, from_histograms
 from processors.duplicates import repeated_events
 from processors.folders import dataset_folder
 from processors.plots.columns import plot_column
-from processors.timing.validation import CONTEXT_BINS, EARLIEST
+from processors.timing.validation import CONTEXT_BINS, EARLIEST, SIGNAL_TIMES
 from processors.validation import SOURCES
 
 __all__ = ["distances", "finish", "resolutions"]
@@ -24,8 +25,16 @@ LEAST_ENTRIES = 1000.0
 """Photons of either source in a bin that is compared: the noise floor of KS is 0.04; chosen."""
 LEAST_MUONS = 50.0
 """First photons in a bin whose width is given: 10 % of itself; chosen."""
-DRAWN_BINS = 4
-"""Bins of time drawn as one."""
+DRAWN_BINS = {
+    "photon_time": 4,
+    "photon_first": 4,
+    "photon_second": 4,
+    "sensor_charge": 2,
+    "sensor_edge": 5,
+    "sensor_fraction": 4,
+    "sensor_walk": 4,
+}
+"""Bins drawn as one."""
 
 
 def finish(accumulator: Result, output_dir: Path) -> dict[str, Any]:
@@ -47,7 +56,10 @@ def finish(accumulator: Result, output_dir: Path) -> dict[str, Any]:
         folder.mkdir(parents=True, exist_ok=True)
         for name, one in _drawn(hists):
             path = folder / f"{name}.png"
-            plot_column(one, dataset=dataset, counted="photons").savefig(path)
+            counted = "photons" if name == "photon_time" else "sensors"
+            figure = plot_column(one, dataset=dataset, counted=counted)
+            _zoom(figure, one)
+            figure.savefig(path)
             rows["plots"].append(str(path.relative_to(output_dir)))
         again[dataset] = repeated_events(output_dir / path for path in result["outputs"])
         if again[dataset] is not None:
@@ -58,11 +70,12 @@ def finish(accumulator: Result, output_dir: Path) -> dict[str, Any]:
 def distances(hists: Mapping[str, hist.Hist]) -> Iterator[dict[str, Any]]:
     """Distance of drawn photons from those of the input: whole columns, times in bins of z."""
     for name, one in hists.items():
-        yield from _row(name.removeprefix("photon_"), _shape(one))
+        thing, _, variable = name.partition("_")
+        yield from _row(thing.capitalize(), variable, _shape(one))
     if "photon_time" in hists:
         times = hists["photon_time"].project("source", "z", "time")
         for place, label in enumerate(_labels("z")):
-            yield from _row(f"time, {label}", times[:, place, :])
+            yield from _row("Photon", f"time, {label}", times[:, place, :])
 
 
 def binned(hists: Mapping[str, hist.Hist]) -> Iterator[dict[str, Any]]:
@@ -73,17 +86,18 @@ def binned(hists: Mapping[str, hist.Hist]) -> Iterator[dict[str, Any]]:
     for bins in product(*labels):
         places, names = zip(*bins, strict=True)
         chosen = hists["photon_time"][(slice(None), *places, slice(None))]
-        yield from _row(", ".join(names), chosen)
+        yield from _row("Photon", ", ".join(names), chosen)
 
 
 def resolutions(hists: Mapping[str, hist.Hist]) -> Iterator[dict[str, Any]]:
-    """Mean and width in ns of the first and the second photon, with errors, in bins of z.
+    """Mean and width in ns of the earliest photons, of the signals' times, in bins of z.
 
     Errors of the width are those of a normal distribution; ``beyond`` is the share of sensors whose
-    photon lies outside the axis and enters neither.
+    time lies outside the axis and enters neither.
     """
-    for name, source in product(EARLIEST, SOURCES):
-        one = hists.get(f"photon_{name}")
+    named = [("photon", name) for name in EARLIEST] + [("sensor", name) for name in SIGNAL_TIMES]
+    for (thing, name), source in product(named, SOURCES):
+        one = hists.get(f"{thing}_{name}")
         for place, label in enumerate(_labels("z") if one is not None else ()):
             chosen = one[source, place, :]
             inside, every = chosen.values().sum(), chosen.values(flow=True).sum()
@@ -95,7 +109,7 @@ def resolutions(hists: Mapping[str, hist.Hist]) -> Iterator[dict[str, Any]]:
             mean = float((share * centres).sum())
             width = float(np.sqrt((share * (centres - mean) ** 2).sum()))
             yield {
-                "photon": name,
+                thing: name,
                 "source": source,
                 "bin": label,
                 "sensors": number,
@@ -107,13 +121,13 @@ def resolutions(hists: Mapping[str, hist.Hist]) -> Iterator[dict[str, Any]]:
             }
 
 
-def _row(variable: str, one: hist.Hist) -> Iterator[dict[str, Any]]:
+def _row(thing: str, variable: str, one: hist.Hist) -> Iterator[dict[str, Any]]:
     full, flash = one["full", :], one["flash", :]
     photons = effective_entries(full)
     least = 1.0 if one.axes[-1].name != "time" else LEAST_ENTRIES
     if min(photons, effective_entries(flash)) >= least:
         found = from_histograms(full, flash)
-        yield {"object": "Photon", "variable": variable, **found._asdict()}
+        yield {"object": thing, "variable": variable, **found._asdict()}
 
 
 def _labels(name: str) -> list[str]:
@@ -129,5 +143,14 @@ def _drawn(hists: Mapping[str, hist.Hist]) -> Iterator[tuple[str, hist.Hist]]:
     for name, one in hists.items():
         shape = _shape(one)
         if shape["flash", :].sum(flow=True).value > 0:
-            step = 1 if name.endswith("number") else DRAWN_BINS
-            yield name, shape[:, :: hist.rebin(step)]
+            yield name, shape[:, :: hist.rebin(DRAWN_BINS.get(name, 1))]
+
+
+def _zoom(figure: Figure, one: hist.Hist) -> None:
+    """Show the bins from the first filled one to the last, with one beside them."""
+    filled = np.flatnonzero(one.values().sum(axis=0))
+    if len(filled):
+        edges = one.axes[-1].edges
+        low, high = max(filled[0] - 1, 0), min(filled[-1] + 2, len(edges) - 1)
+        for axes in figure.axes:
+            axes.set_xlim(edges[low], edges[high])

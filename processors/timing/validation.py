@@ -11,14 +11,16 @@ import numpy as np
 from processors.counters import Counters
 from processors.histogramming import Binning, category_axis, fill, make
 from processors.jagged import counts_to_offsets
+from processors.timing.bars import Bars
 from processors.timing.config import TimingConfig
 from processors.timing.hits import BarHits
 from processors.timing.ordering import order_in_time
 from processors.timing.reading import OPTICAL, Detector
 from processors.timing.sensors import LOW_HIGH, Seen
+from processors.timing.waveform import Signals
 from processors.validation import SOURCES
 
-__all__ = ["CONTEXT_BINS", "EARLIEST", "SPEED", "TimingValidation", "reference"]
+__all__ = ["CONTEXT_BINS", "EARLIEST", "SIGNAL_TIMES", "SPEED", "TimingValidation", "reference"]
 
 SPEED = 190.0
 """mm/ns, c/n of polystyrene: light in a bar is not faster."""
@@ -35,6 +37,14 @@ EARLIEST: Mapping[str, Binning] = {
     "first": Binning(500, -2.0, 8.0, "first photon after the shortest way of light [ns]"),
     "second": Binning(500, -2.0, 8.0, "second photon after the shortest way of light [ns]"),
 }
+SIGNAL_TIMES: Mapping[str, Binning] = {
+    "fraction": Binning(
+        500, -2.0, 8.0, "constant-fraction time after the shortest way of light [ns]"
+    ),
+    "edge": Binning(550, -3.0, 8.0, "leading-edge time after the shortest way of light [ns]"),
+}
+CHARGE = Binning(75, 10.0, 1e6, "charge of a sensor [photon height · ns]", geometric=True)
+WALK = Binning(140, -2.0, 5.0, "constant-fraction minus leading-edge time [ns]")
 NUMBER = Binning(60, 0.8, 1.2e4, "photons at a sensor", geometric=True)
 
 
@@ -54,6 +64,8 @@ class TimingValidation:
         self.hists["photon_time"] = make([source], [*dense, ("time", TIME)])
         for name, binning in (*EARLIEST.items(), ("number", NUMBER)):
             self.hists[f"photon_{name}"] = make([source], [dense[0], (name, binning)])
+        for name, binning in (("charge", CHARGE), *SIGNAL_TIMES.items(), ("walk", WALK)):
+            self.hists[f"sensor_{name}"] = make([source], [dense[0], (name, binning)])
 
     def add(self, source: str, hits: BarHits, seen: Seen, weight: float) -> None:
         """Fill the photons of a block.
@@ -81,6 +93,42 @@ class TimingValidation:
         for place, (name, binning) in enumerate(EARLIEST.items()):
             times = seen.delays[order[starts[lit] + place]] - way
             fill(self.hists[f"photon_{name}"], [code], [bins[0][lit], binning.index(times)], weight)
+
+    def add_signals(
+        self,
+        source: str,
+        bars: Bars,
+        hits: BarHits,
+        seen: Seen,
+        signals: Signals,
+        weight: float,
+    ) -> None:
+        """Fill the signals of the sensors of a block that have photons.
+
+        z and the time before which there is no light are those of the earliest particle in the bar.
+
+        Arguments:
+            source: ``full`` or ``flash``.
+            bars: With photons.
+            hits: Particles in them.
+            seen: Their photons.
+            signals: Of the sensors.
+            weight: Of each.
+        """
+        code = SOURCES.index(source)
+        lit = np.flatnonzero(bars.photons.ravel())
+        z = seen.contexts[bars.first, :, 0].ravel()[lit]
+        place = CONTEXT_BINS["z"].index(z)
+        way = np.maximum(CONTEXT_BINS["z"].high - z, 0.0) / SPEED
+        begin = hits.time[bars.first][lit // len(LOW_HIGH)] + way
+        charge, fraction, edge, _ = (column.ravel()[lit] for column in signals)
+        charges = [place, CHARGE.index(charge)]
+        fill(self.hists["sensor_charge"], [code], charges, weight)
+        high = np.isfinite(edge)
+        times = {"fraction": fraction - begin, "edge": edge - begin, "walk": fraction - edge}
+        for name, binning in (*SIGNAL_TIMES.items(), ("walk", WALK)):
+            indices = [place[high], binning.index(times[name][high])]
+            fill(self.hists[f"sensor_{name}"], [code], indices, weight)
 
 
 def reference(

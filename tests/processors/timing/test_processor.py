@@ -228,11 +228,14 @@ def test_distances_resolutions_and_figures_come_from_the_merged_result(stacked, 
     assert {row["variable"] for row in found["distances"]} >= {"time", "first", "second", "number"}
     assert found["bins"]
     assert all(0 <= row["ks"] <= 1 for row in found["bins"])
+    sensors = {row["variable"] for row in found["distances"] if row["object"] == "Sensor"}
+    assert sensors == {"charge", "fraction", "edge", "walk"}
     # the untrained flow's earliest photons lie beyond the axis
     assert {row["source"] for row in found["resolutions"]} == {"full"}
     assert found["repeated_events"] == {"bars": 0}
     assert sorted(found["plots"]) == [
-        f"plots/photon_{name}.png" for name in ("first", "number", "second", "time")
+        *(f"plots/photon_{name}.png" for name in ("first", "number", "second", "time")),
+        *(f"plots/sensor_{name}.png" for name in ("charge", "edge", "fraction", "walk")),
     ]
     assert all((tmp_path / name).stat().st_size > 5000 for name in found["plots"])
 

@@ -59,12 +59,14 @@ def deposits(counts, **columns) -> Flat:
         "EDep": np.full(number, 1e-3, dtype=np.float32),
         "time": np.zeros(number, dtype=np.float32),
         "position.x": np.full(number, 1770.3),
+        "position.y": np.zeros(number),
         "position.z": np.zeros(number),
         "momentum.x": np.ones(number, dtype=np.float32),
         "momentum.y": np.zeros(number, dtype=np.float32),
         "momentum.z": np.zeros(number, dtype=np.float32),
         "particle": np.zeros(number, dtype=np.int64),
         "pdg": np.full(number, 13),
+        "origin": np.zeros(number, dtype=np.int64),
     }
     return Flat(np.asarray(counts), values | {k: np.asarray(v) for k, v in columns.items()})
 
