@@ -39,6 +39,14 @@ class Program:
     places: tuple[int, int, int, int]
     rows: int
 
+    def memory(self, state: int, context: int) -> int:
+        """Rows of memory for a tile whose state and context have that many.
+
+        What enters or leaves may be wider than what is computed with.
+        """
+        enter, leave, given, _ = self.places
+        return max(self.rows, enter + state, leave + state, given + context)
+
 
 class Assembler:
     """Collects instructions.

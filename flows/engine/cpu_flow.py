@@ -99,7 +99,8 @@ class CpuFlow:
         return np.ascontiguousarray(state[:, : self.plan.embedded])
 
     def _run(self, program: Program, state: Array, given: Array) -> None:
-        space = aligned((program.rows * self._rows,), self.dtype)
+        rows = program.memory(state.shape[1], given.shape[1])
+        space = aligned((rows * self._rows,), self.dtype)
         self._machine(
             program.code, program.weights, state, given, space, program.places, self._floors
         )

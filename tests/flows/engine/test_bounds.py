@@ -1,0 +1,51 @@
+"""Compiled loops look at no bounds: they stay inside their arrays, pages beside them would tell."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+CHILD = """
+import ctypes, sys
+import numpy as np
+from flows.bundle import Bundle
+from flows.engine import cpu_flow
+from flows.engine.compile_plan import compile_plan
+from flows.objectmodel import ObjectModel
+
+PAGE, NONE, BOTH, PRIVATE = 4096, 0, 3, 0x22
+libc = ctypes.CDLL(None)
+libc.mmap.restype = ctypes.c_void_p
+libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
+libc.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+
+def guarded(shape, dtype):
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    if not size:
+        return np.empty(shape, dtype)
+    pages = -(-size // PAGE)
+    base = libc.mmap(None, (pages + 2) * PAGE, BOTH, PRIVATE, -1, 0)
+    for edge in (base, base + (pages + 1) * PAGE):
+        libc.mprotect(edge, PAGE, NONE)
+    start = base + (PAGE if sys.argv[2] == "before" else (pages + 1) * PAGE - size)
+    return np.frombuffer((ctypes.c_char * size).from_address(start), dtype).reshape(shape)
+
+cpu_flow.aligned = guarded
+plan = compile_plan(ObjectModel.from_bundle(Bundle.load(sys.argv[1])).flow)
+for dtype in (np.float64, np.float32):
+    flow = cpu_flow.CpuFlow(plan, dtype)
+    for rows in (1, 33, 200):
+        x, context = (np.zeros((rows, n), dtype) for n in (plan.features, plan.context))
+        flow.forward(x, context)
+        flow.inverse(x, context)
+"""
+
+
+@pytest.mark.parametrize("side", ["before", "behind"])
+@pytest.mark.parametrize("name", ["jet", "muon"])
+def test_no_page_beside_an_array_is_touched(repository, name, side):
+    command = [sys.executable, "-c", CHILD, str(repository / "processors/bundles" / name), side]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=repository, check=False)
+    assert done.returncode == 0, done.stderr
