@@ -131,8 +131,8 @@ class ContextFlow:
     def _evaluate(self, program: Program, outputs: int, given: Array, count: int) -> Array:
         state = aligned((len(given), outputs, self._rows), self.dtype)
         state[:] = 0
-        rows = program.memory(outputs, given.shape[1])
-        space = aligned((rows * self._rows,), self.dtype)
+        height = program.memory(outputs, given.shape[1])
+        space = aligned((height * self._rows,), self.dtype)
         self._machine(
             program.code, program.weights, state, given, space, program.places, self._floors
         )
