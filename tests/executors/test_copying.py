@@ -59,6 +59,7 @@ def test_a_file_of_another_size_is_not_left_there(output, xrootd, monkeypatch):
     assert [path.read_text() for path in found] == ["nine byte"]
 
 
+@pytest.mark.faults  # a minute of waiting for the server
 def test_a_server_that_is_gone_is_told_for_every_file(output, xrootd):
     client = pytest.importorskip("XRootD.client")
     for name, value in {"ConnectionWindow": 2, "ConnectionRetry": 1}.items():
