@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -65,6 +66,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--nano-chunks", type=int, default=120, help="of the real file")
     parser.add_argument("--flash-chunks", type=int, default=40, help="of the flash simulation")
     parser.add_argument("--flash-size", type=int, default=500, help="events of each of those")
+    parser.add_argument("--scaling-rounds", type=int, default=3, help="of the flash simulation")
     parser.add_argument("--data", type=Path, help="real files; default: $FLASHBREW_DATA")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=[*PARTS])
     parser.add_argument("--output", type=Path, default=RESULTS, help="JSON file to write")
@@ -101,13 +103,21 @@ def _memory(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _scaling(options: argparse.Namespace) -> dict[str, Any]:
-    """Flash simulation by one and by two workers, and what two processes can do at most."""
+    """Flash simulation by one and by two workers, and what two processes can do at most.
+
+    All four are taken in turn, so that what disturbs the machine for a while disturbs each.
+    """
     size = ("--chunks", options.flash_chunks, "--size", options.flash_size)
-    one, two = (_child("flash", *size, "--workers", workers) for workers in (1, 2))
     half = ("--chunks", options.flash_chunks // 2, "--size", options.flash_size)
-    single = _together(1, half)
-    ceiling = 2 * single / _together(2, half)
-    speedup = one["seconds"] / two["seconds"]
+    taken: dict[str, list[float]] = {"one": [], "two": [], "single": [], "pair": []}
+    for _ in range(options.scaling_rounds):
+        one, two = (_child("flash", *size, "--workers", workers) for workers in (1, 2))
+        times = one["seconds"], two["seconds"], _together(1, half), _together(2, half)
+        for name, seconds in zip(taken, times):
+            taken[name].append(seconds)
+    single, pair = statistics.median(taken["single"]), statistics.median(taken["pair"])
+    ceiling = 2 * single / pair
+    speedup = statistics.median(taken["one"]) / statistics.median(taken["two"])
     return {
         "ceiling_2_processes": ceiling,
         "speedup_2_workers": speedup,
@@ -115,7 +125,7 @@ def _scaling(options: argparse.Namespace) -> dict[str, Any]:
         "model_loads": two["model_loads"],
         "worker_processes": two["worker_processes"],
         "processor_pickle_bytes": two["processor_pickle_bytes"],
-        "flash": {"1": one, "2": two},
+        "flash": {"seconds": taken, "1": one, "2": two},
     }
 
 
