@@ -1,8 +1,8 @@
 """Chains of column transforms: physics units on one side, what a network sees on the other.
 
-The transforms themselves live in :mod:`flows.maps`, :mod:`flows.discrete`, :mod:`flows.relations`
-and :mod:`flows.quantiles`; all are named here. Chains compute in float64, so that a round trip
-costs no more than the final rounding to float32.
+The transforms themselves live in :mod:`flows.maps`, :mod:`flows.discrete`, :mod:`flows.relations`,
+:mod:`flows.light` and :mod:`flows.quantiles`; all are named here. Chains compute in float64, so that
+a round trip costs no more than the final rounding to float32.
 """
 
 from __future__ import annotations
@@ -15,14 +15,17 @@ import torch
 from torch import Tensor
 
 from flows.discrete import Dequantise, OneHot, Snap, Spike, Steps, ZeroPeak
-from flows.maps import Affine, Arctan, Clip, Log, Log1p, Logit, Standardise
+from flows.light import AfterLight
+from flows.maps import Affine, Arctan, Arsinh, Clip, Log, Log1p, Logit, Standardise
 from flows.quantiles import QuantileNormal
 from flows.relations import DifferenceTo, FromRounded, RatioTo, ResponseAbove, WrapPhi
 from flows.transform import Given, Image, Transform, TransformError, transform_from_dict
 
 __all__ = [
     "Affine",
+    "AfterLight",
     "Arctan",
+    "Arsinh",
     "Chain",
     "Clip",
     "Dequantise",
@@ -84,7 +87,7 @@ class Chain:
     @property
     def conditions(self) -> frozenset[str]:
         """Names of the conditions the transforms refer to."""
-        return frozenset(t.condition for t in self.transforms if t.condition is not None)
+        return frozenset(name for t in self.transforms for name in t.conditions)
 
     def fit(self, x: Tensor, given: Given | None = None, noise: Tensor | None = None) -> Chain:
         """Fit every transform on what the ones before it make of ``x`` ``(n,)``."""
@@ -101,10 +104,17 @@ class Chain:
             values = transform.forward(values, given or {}, noise)
         return values
 
-    def inverse(self, y: Tensor, given: Given | None = None) -> Inverted:
+    def inverse(
+        self, y: Tensor, given: Given | None = None, counts: Tensor | None = None
+    ) -> Inverted:
         """Map back to float64 ``(n,)``; whatever leaves an image is clipped first and marked.
 
         A value that is not a number is marked too and stays as it is.
+
+        Arguments:
+            y: ``(n,)``.
+            given: Conditions, one row per value, or with
+            counts: int64 ``(m,)``, rows ``(m,)`` that this many values in turn belong to.
         """
         values = y.to(torch.float64)
         outside = torch.zeros(len(y), dtype=torch.bool, device=y.device)
@@ -112,7 +122,11 @@ class Chain:
             low, high = transform.image
             fine = (values >= low) & (values <= high)
             outside |= ~(fine if fine.ndim == 1 else fine.all(1))
-            values = transform.inverse(values.clamp(low, high), given or {})
+            bounded = values.clamp(low, high)
+            if counts is None:
+                values = transform.inverse(bounded, given or {})
+            else:
+                values = transform.inverse_repeated(bounded, given or {}, counts)
         return Inverted(values, outside)
 
     def to_list(self) -> list[dict[str, Any]]:

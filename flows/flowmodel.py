@@ -104,13 +104,10 @@ class FlowModel:
             counts: int64 ``(m,)``: rows of the data that belong to each of them, one by one.
         """
         given = self._given(conditions)
-        if counts is not None:
-            needed = {n for column in self.layout.targets for n in column.chain.conditions}
-            given = {n: torch.repeat_interleave(given[n], counts) for n in sorted(needed)}
         outside = torch.zeros(len(latent), dtype=torch.bool, device=latent.device)
         columns = []
         for t, column in enumerate(self.layout.targets):
-            values, left = column.chain.inverse(latent[:, t], given)
+            values, left = column.chain.inverse(latent[:, t], given, counts)
             columns.append(values)
             outside |= left
         return Physical(torch.stack(columns, 1), outside)

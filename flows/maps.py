@@ -12,7 +12,7 @@ from torch import Tensor
 
 from flows.transform import Column, Given, GivenColumns, Image, Transform, TransformError
 
-__all__ = ["Affine", "Arctan", "Clip", "Log", "Log1p", "Logit", "Standardise"]
+__all__ = ["Affine", "Arctan", "Arsinh", "Clip", "Log", "Log1p", "Logit", "Standardise"]
 
 POLE_MARGIN = 1e-7
 """Distance kept from the poles of arctan, in radians: beyond it the inverse changes its sign."""
@@ -234,6 +234,42 @@ class Arctan(Transform):
     def inverse(self, y: Tensor, given: Given) -> Tensor:
         """Tangent, unscaled, back to the center."""
         return torch.tan(y) / self.scale + self.center
+
+
+@dataclass(frozen=True)
+class Arsinh(Transform):
+    """``y = arsinh(x / scale)``: linear within the scale, a logarithm on both sides beyond it."""
+
+    kind: ClassVar[str] = "arsinh"
+    scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.scale) and self.scale > 0):
+            msg = f"arsinh needs a scale that is positive and finite, not {self.scale}"
+            raise TransformError(msg)
+
+    @property
+    def image(self) -> Image:
+        """What float32 can hold on both sides."""
+        return Image(-EXPONENT_LIMIT, EXPONENT_LIMIT)
+
+    def forward(self, x: Tensor, given: Given, noise: Tensor | None = None) -> Tensor:
+        """Inverse hyperbolic sine of the scaled value."""
+        return torch.arcsinh(x / self.scale)
+
+    def inverse(self, y: Tensor, given: Given) -> Tensor:
+        """Hyperbolic sine, unscaled."""
+        return torch.sinh(y) * self.scale
+
+    def forward_in_place(self, x: Column, given: GivenColumns) -> None:
+        """Inverse hyperbolic sine of the scaled value."""
+        x /= self.scale
+        np.arcsinh(x, out=x)
+
+    def inverse_in_place(self, y: Column, given: GivenColumns) -> None:
+        """Hyperbolic sine, unscaled."""
+        np.sinh(y, out=y)
+        y *= self.scale
 
 
 @dataclass(frozen=True)

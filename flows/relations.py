@@ -13,7 +13,7 @@ from torch.nn.functional import logsigmoid, softplus
 
 from flows.transform import Column, Given, GivenColumns, Image, Transform, TransformError
 
-__all__ = ["DifferenceTo", "FromRounded", "RatioTo", "ResponseAbove", "WrapPhi"]
+__all__ = ["DifferenceTo", "FromRounded", "RatioTo", "ResponseAbove", "WrapPhi", "given_column"]
 
 LEAST_STEP = 1e-6
 """Storage step in units of the resolution below which a stored quantity counts as exact."""
@@ -21,7 +21,11 @@ LINEAR = 30.0
 """Below minus this, ln ln(1 + e^z) is z to the last bit."""
 
 
-def _column(given: Given, name: str, like: Tensor) -> Tensor:
+def given_column(given: Given, name: str, like: Tensor) -> Tensor:
+    """Values of a condition in the type of another tensor.
+
+    Raises: TransformError if there is no such condition.
+    """
     if name not in given:
         msg = f"transform refers to condition {name!r}; the conditions are {sorted(given)}"
         raise TransformError(msg)
@@ -36,17 +40,17 @@ class RatioTo(Transform):
     name: str = ""
 
     @property
-    def condition(self) -> str | None:
+    def conditions(self) -> tuple[str, ...]:
         """The denominator."""
-        return self.name
+        return (self.name,)
 
     def forward(self, x: Tensor, given: Given, noise: Tensor | None = None) -> Tensor:
         """Divide by the condition."""
-        return x / _column(given, self.name, x)
+        return x / given_column(given, self.name, x)
 
     def inverse(self, y: Tensor, given: Given) -> Tensor:
         """Multiply by the condition."""
-        return y * _column(given, self.name, y)
+        return y * given_column(given, self.name, y)
 
 
 @dataclass(frozen=True)
@@ -57,17 +61,17 @@ class DifferenceTo(Transform):
     name: str = ""
 
     @property
-    def condition(self) -> str | None:
+    def conditions(self) -> tuple[str, ...]:
         """The reference."""
-        return self.name
+        return (self.name,)
 
     def forward(self, x: Tensor, given: Given, noise: Tensor | None = None) -> Tensor:
         """Subtract the condition."""
-        return x - _column(given, self.name, x)
+        return x - given_column(given, self.name, x)
 
     def inverse(self, y: Tensor, given: Given) -> Tensor:
         """Add the condition."""
-        return y + _column(given, self.name, y)
+        return y + given_column(given, self.name, y)
 
 
 @dataclass(frozen=True)
@@ -109,9 +113,9 @@ class FromRounded(Transform):
             raise TransformError(msg)
 
     @property
-    def condition(self) -> str | None:
+    def conditions(self) -> tuple[str, ...]:
         """The stored quantity."""
-        return self.name
+        return (self.name,)
 
     @property
     def image(self) -> Image:
@@ -132,7 +136,7 @@ class FromRounded(Transform):
 
     def _step(self, given: Given, like: Tensor) -> Tensor:
         """Storage step over the width of the resolution."""
-        stored = _column(given, self.name, like)
+        stored = given_column(given, self.name, like)
         exponent = torch.frexp(stored).exponent - 1 - self.bits
         step = torch.ldexp(torch.ones_like(stored), exponent) / self.resolution
         return torch.where(stored == 0, 0.0, step).clamp(min=LEAST_STEP)
@@ -178,9 +182,9 @@ class ResponseAbove(Transform):
             raise TransformError(msg)
 
     @property
-    def condition(self) -> str | None:
+    def conditions(self) -> tuple[str, ...]:
         """What the response refers to."""
-        return self.name
+        return (self.name,)
 
     @property
     def image(self) -> Image:
@@ -204,7 +208,7 @@ class ResponseAbove(Transform):
         y += self.threshold
 
     def _scale(self, like: Tensor, given: Given) -> Tensor:
-        distance = _column(given, self.name, like) - self.threshold
+        distance = given_column(given, self.name, like) - self.threshold
         return self.softness * softplus(distance / self.softness).clamp(min=1e-6)
 
 

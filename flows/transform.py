@@ -67,9 +67,9 @@ class Transform(ABC):
         return Image()
 
     @property
-    def condition(self) -> str | None:
-        """Name of the condition this map needs, if any."""
-        return None
+    def conditions(self) -> tuple[str, ...]:
+        """Names of the conditions this map needs."""
+        return ()
 
     def width(self) -> int:
         """Number of columns after ``forward``."""
@@ -87,6 +87,14 @@ class Transform(ABC):
     @abstractmethod
     def inverse(self, y: Tensor, given: Given) -> Tensor:
         """Map back ``y`` ``(n,)`` that lies in the image."""
+
+    def inverse_repeated(self, y: Tensor, given: Given, counts: Tensor) -> Tensor:
+        """Map back ``y`` ``(N,)``, of which ``counts[i]`` in a row belong to row i of ``given``.
+
+        A map that condenses its conditions to one number overrides it, and repeats that alone.
+        """
+        needed = {n: torch.repeat_interleave(given[n], counts) for n in self.conditions}
+        return self.inverse(y, needed)
 
     def forward_in_place(self, x: Column, given: GivenColumns) -> None:
         """Overwrite ``x`` ``(n,)`` with :meth:`forward` of it, on the processor, without noise.

@@ -15,7 +15,9 @@ from scipy.stats import kstest
 
 from flows.features import (
     Affine,
+    AfterLight,
     Arctan,
+    Arsinh,
     Chain,
     Clip,
     Dequantise,
@@ -56,6 +58,7 @@ CONTINUOUS = [
     (Log1p(3.0), 0.0, 1e6),
     (Arctan(50.0), -0.5, 0.5),
     (Arctan(10.0, 1.0), 0.0, 5.0),
+    (Arsinh(0.02), -1e6, 1e6),
     (Logit(1e-6), 2.0**-10, 1 - 2.0**-10),
     (Standardise(3.0, 0.2), -1e4, 1e4),
     (QuantileNormal(4, (-2.0, 0.0, 0.1, 5.0), (-3.0, 0.0, 0.2, 3.0), (1.0, 2.0, 3.0, 0.2)), -9, 20),
@@ -290,6 +293,7 @@ def test_what_cannot_work_is_refused():
         lambda: QuantileNormal(2),
         lambda: QuantileNormal(4, (0.0, 0.0), (0.0, 1.0), (1.0, 1.0)),
         lambda: Logit(0.7),
+        lambda: Arsinh(0.0),
         lambda: ResponseAbove("pt", softness=0.0),
         lambda: FromRounded("phi", resolution=0.0),
         lambda: Chain((OneHot((0.0, 1.0)), Standardise())),
@@ -302,3 +306,51 @@ def test_what_cannot_work_is_refused():
     ):
         with pytest.raises(TransformError):
             make()
+
+
+def tracks(n: int = 400) -> dict[str, torch.Tensor]:
+    rng = torch.Generator().manual_seed(3)
+    z, theta, p = torch.rand(3, n, generator=rng, dtype=torch.float64)
+    return {"z": 1505 * z - 735, "theta": 0.5 + 179 * theta, "p": 0.1 * 100**p}
+
+
+def test_first_light_is_the_least_of_all_points_of_the_track():
+    given = tracks()
+    bar = AfterLight(depth=5.0, thickness=10.0)
+    theta, beta = torch.deg2rad(given["theta"]), given["p"] / torch.hypot(given["p"], _mass(given))
+    z = given["z"] - 5.0 / torch.tan(theta)
+    end = torch.where(theta < math.pi / 2, 770.0, -735.0)
+    length = torch.minimum(10.0 / torch.sin(theta), ((end - z) / torch.cos(theta)).clamp(min=0))
+    way = torch.linspace(0, 1, 401, dtype=torch.float64)[:, None] * length
+    light = (770.0 - z - way * torch.cos(theta)).clamp(min=0) * 1.58 / 299.792458
+    arrivals = way / (299.792458 * beta) + light
+    assert torch.allclose(bar.first_light(given), arrivals.min(0).values, atol=1e-9)
+
+
+def _mass(given):
+    return torch.full_like(given["p"], 0.1056583755)
+
+
+def test_times_behind_the_first_light_come_back_repeated_or_not():
+    given, counts = tracks(), torch.arange(400) % 7
+    bar, x = AfterLight(depth=5.0), torch.rand(int(counts.sum()), dtype=torch.float64)
+    each = {n: torch.repeat_interleave(v, counts) for n, v in given.items()}
+    chain = Chain((bar, Arsinh(0.02)))
+    y = chain.forward(x, each)
+    assert torch.allclose(chain.inverse(y, each).values, x, atol=1e-12)
+    assert chain.inverse(y, given, counts).values.equal(chain.inverse(y, each).values)
+
+
+def test_repeated_conditions_reach_every_map():
+    counts = torch.tensor([0, 2, 1])
+    given = {"pt": torch.tensor([1.0, 2.0, 4.0], dtype=torch.float64)}
+    back = Chain((RatioTo("pt"),)).inverse(torch.ones(3), given, counts).values
+    assert back.tolist() == [2.0, 2.0, 4.0]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"low": 800.0}, {"thickness": 0.0}, {"index": 0.9}, {"depth": math.nan}]
+)
+def test_bars_that_are_none_are_refused(wrong):
+    with pytest.raises(TransformError, match="after-light"):
+        AfterLight(**wrong)
