@@ -1,8 +1,8 @@
 """Chains of column transforms: physics units on one side, what a network sees on the other.
 
 The transforms themselves live in :mod:`flows.maps`, :mod:`flows.discrete`, :mod:`flows.relations`,
-:mod:`flows.light` and :mod:`flows.quantiles`; all are named here. Chains compute in float64, so that
-a round trip costs no more than the final rounding to float32.
+:mod:`flows.light` and :mod:`flows.quantiles`; all are named here. Chains compute in float64, so
+that a round trip costs no more than the final rounding to float32.
 """
 
 from __future__ import annotations

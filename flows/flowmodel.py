@@ -2,7 +2,8 @@
 
 The bundle of this kind holds a plan (:mod:`flows.engine.stored`): ``card.spec["plan"]`` is its
 structure, the tensors its arrays; ``card.spec["definitions"]`` says what a column's name alone does
-not, such as the lever arm behind a position.
+not, such as the lever arm behind a position; ``card.spec["numbers"]``, where it is there, describes
+the network of how many samples a context has.
 """
 
 from __future__ import annotations
@@ -15,16 +16,18 @@ from torch import Tensor
 
 from flows.bundle import Bundle, BundleError
 from flows.card import Card, Range
+from flows.counting import PoissonMean
 from flows.engine.plan import Plan
 from flows.engine.stored import plan_from_stored, plan_to_stored
 from flows.engine.validate import PlanError
 from flows.layout import LayoutError, ObjectLayout
 from flows.reference import weights
+from flows.spec import MlpSpec, SpecError
 
 __all__ = ["KIND", "FlowModel", "Physical", "flow_bundle"]
 
 KIND = "flow"
-PLAN, DEFINITIONS = "plan", "definitions"
+PLAN, DEFINITIONS, NUMBERS = "plan", "definitions", "numbers"
 
 
 class Physical(NamedTuple):
@@ -46,11 +49,16 @@ class FlowModel:
         layout: Conditions and targets with fitted transforms; no categories, no spikes.
         plan: Flow that fits their widths.
         definitions: What the columns mean, as plain JSON types.
+        numbers: How many samples a context has, if the model knows.
     Raises: LayoutError if the layout holds something discrete or the widths do not fit.
     """
 
     def __init__(
-        self, layout: ObjectLayout, plan: Plan, definitions: Mapping[str, Any] | None = None
+        self,
+        layout: ObjectLayout,
+        plan: Plan,
+        definitions: Mapping[str, Any] | None = None,
+        numbers: PoissonMean | None = None,
     ) -> None:
         if layout.discrete or layout.pileup:
             names = [c.name for c in layout.discrete] + list(layout.pileup)
@@ -64,8 +72,14 @@ class FlowModel:
                 f"flow makes {found[0]} from {found[1]}; give the columns it was trained with"
             )
             raise LayoutError(msg)
+        if numbers is not None and (numbers.spec.inputs, numbers.spec.outputs) != (width, 1):
+            msg = (
+                f"the network of numbers makes {numbers.spec.outputs} of {numbers.spec.inputs} "
+                f"columns, the conditions have {width}; one number of all of them is needed"
+            )
+            raise LayoutError(msg)
         self.layout, self.plan = layout, plan
-        self.definitions = dict(definitions or {})
+        self.definitions, self.numbers = dict(definitions or {}), numbers
 
     def context(self, conditions: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
         """Conditions ``(n, C)`` in physics units to what the networks see."""
@@ -123,13 +137,15 @@ class FlowModel:
             msg = f"{where}: expected a model of kind {KIND!r}, found {card.kind!r}; use another"
             raise BundleError(msg)
         structure, definitions = card.spec.get(PLAN), card.spec.get(DEFINITIONS, {})
+        tensors = weights(bundle)
         if not isinstance(structure, Mapping) or not isinstance(definitions, Mapping):
             msg = f"{where}: the card holds no plan; fetch the bundle again, or import it again"
             raise BundleError(msg)
         try:
-            plan = plan_from_stored(structure, weights(bundle))
-            return FlowModel(card.layout, plan, definitions)
-        except (PlanError, LayoutError) as error:
+            numbers = _numbers(card.spec.get(NUMBERS), tensors)
+            plan = plan_from_stored(structure, tensors)
+            return FlowModel(card.layout, plan, definitions, numbers)
+        except (PlanError, LayoutError, SpecError) as error:
             msg = f"{where}: {error}; fetch the bundle again, or import it again"
             raise BundleError(msg) from error
 
@@ -153,6 +169,27 @@ def flow_bundle(
     """
     structure, tensors = plan_to_stored(model.plan)
     spec = {PLAN: structure, DEFINITIONS: model.definitions}
+    if model.numbers is not None:
+        spec[NUMBERS] = model.numbers.spec.to_dict()
+        state = model.numbers.state_dict()
+        tensors |= {f"{NUMBERS}.{n}": t.detach().cpu().clone() for n, t in state.items()}
     edges = {n: Range(float(r.low), float(r.high)) for n, r in (ranges or {}).items()}
     card = Card(KIND, name, model.layout, spec, edges, **about)
     return Bundle(card, tensors)
+
+
+def _numbers(spec: Any, tensors: dict[str, Tensor]) -> PoissonMean | None:
+    """Take the network of numbers out of the tensors.
+
+    Raises: SpecError if its tensors do not fit.
+    """
+    if spec is None:
+        return None
+    net = PoissonMean(MlpSpec.from_dict(spec))
+    state = {n: tensors.pop(n) for n in list(tensors) if n.startswith(f"{NUMBERS}.")}
+    try:
+        net.load_state_dict({n.removeprefix(f"{NUMBERS}."): t for n, t in state.items()})
+    except RuntimeError as error:
+        msg = f"the network of numbers does not fit its tensors: {error}"
+        raise SpecError(msg) from error
+    return net.eval().requires_grad_(False)

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from flows.batching import ComputePool
+from flows.batching import ComputePool, Stage
 from flows.bundle import Bundle
 from flows.engine.facade import Engine
 from flows.flowmodel import FlowModel
@@ -71,6 +71,7 @@ class FlowSampler(ResidentModel):
         self._draws = self.stage("draw", self._draw)
         self._decodes = self.stage("decode", self._decode)
         self._encodes = self.stage("encode", self._encode)
+        self._numbers = self._number_stage(self.model)
         self._ranges = self._training_ranges()
 
     def sample(
@@ -136,6 +137,32 @@ class FlowSampler(ResidentModel):
         counters["samples"] = len(values)
         return Sampled(values[:, 0].to(torch.float32).cpu().numpy(), far, counters)
 
+    @property
+    def counts_samples(self) -> bool:
+        """Tell whether the model knows how many samples a context has."""
+        return self._numbers is not None
+
+    def mean_number(self, conditions: Array, *, outside: Outside = "flag") -> NDArray[np.float64]:
+        """Mean number of samples per unit of exposure ``(n,)``, NaN where a condition is.
+
+        Arguments:
+            conditions: ``(n, C)`` in the card's order and units.
+            outside: What becomes of conditions outside the training range.
+        Raises: ValueError if the shapes do not match the card, or the model does not know numbers.
+        """
+        if self._numbers is None:
+            msg = (
+                f"model {self.card.name!r} does not know how many samples a context has; train "
+                f"one with numbers, or ask :attr:`counts_samples` first"
+            )
+            raise ValueError(msg)
+        given, _, _ = self._checked(conditions, len(np.atleast_1d(conditions)), outside)
+        usable = _finite(given)
+        mean = np.full(len(given), np.nan)
+        if usable.any():
+            mean[usable] = self._numbers.apply(given[usable])[0]
+        return mean
+
     def encode(
         self, targets: Array, conditions: Array, noise: Array | None = None
     ) -> NDArray[np.float32]:
@@ -174,12 +201,15 @@ class FlowSampler(ResidentModel):
         return Sampled(values, far, counters)
 
     def reference(self, conditions: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
-        """Samples ``(n, T)`` of fixed noise."""
+        """Samples ``(n, T)`` of fixed noise; mean numbers ``(n,)`` where the model knows them."""
         rows = np.arange(len(conditions))
         zero = np.zeros(len(rows), dtype=np.int64)
         name = self.layout.collection
         identity = Identity(0, "reference", name, zero, zero, rows, zero, zero)
-        return {"targets": self.sample(conditions, identity).targets}
+        made: dict[str, NDArray[Any]] = {"targets": self.sample(conditions, identity).targets}
+        if self.counts_samples:
+            made["numbers"] = self.mean_number(conditions)
+        return made
 
     def stats(self) -> dict[str, Any]:
         """Device, threads, what computes, work done by stage; of repeated contexts too."""
@@ -200,6 +230,12 @@ class FlowSampler(ResidentModel):
     def _encode(self, conditions: Tensor, targets: Tensor, uniform: Tensor) -> tuple[Tensor, ...]:
         latent = self.model.latent(targets, conditions, uniform)
         return (self._run.encode(conditions, latent),)
+
+    def _number_stage(self, model: FlowModel) -> Stage | None:
+        if model.numbers is None:
+            return None
+        numbers = model.numbers.to(self.device)
+        return self.stage("number", lambda given: (numbers.per_exposure(model.context(given)),))
 
     def _training_ranges(self) -> NDArray[np.float64]:
         """Edges ``(C, 2)``; infinite where none are known."""

@@ -105,7 +105,18 @@ def _knots(raw: Tensor, bound: float, least: float) -> Tensor:
 
 
 def _pick(table: Tensor, position: Tensor) -> Tensor:
+    if table.ndim == position.ndim:
+        return table.gather(-1, position)
     return table.gather(-1, position[..., None])[..., 0]
+
+
+def _place(value: Tensor, inner: Tensor) -> Tensor:
+    """Bin of every value between the inner knots, its own or those of its row."""
+    if value.ndim == inner.ndim:
+        return torch.searchsorted(
+            inner.detach().contiguous(), value.detach().contiguous(), right=True
+        )
+    return (value[..., None] >= inner).sum(-1)
 
 
 def _limited(parameters: Tensor, bins: int, limits: Limits) -> tuple[Tensor, Tensor]:
@@ -127,7 +138,7 @@ def _segment(
     x = _knots(sizes[..., :bins], bound, limits.width)
     y = _knots(sizes[..., bins:], bound, limits.height)
     searched = y if inverse else x
-    position = (value[..., None] >= searched[..., 1:-1]).sum(-1)
+    position = _place(value, searched[..., 1:-1])
     x0, y0 = _pick(x, position), _pick(y, position)
     left, right = _pick(slopes, position), _pick(slopes, position + 1)
     if not limits.soft:
@@ -142,7 +153,8 @@ def spline_forward(
 
     Arguments:
         x: Values ``(..., )``.
-        parameters: ``(..., 3 K − 1)``: raw widths, heights, inner slopes.
+        parameters: ``(..., 3 K − 1)``: raw widths, heights, inner slopes; with values ``(n, k)``
+            also ``(n, 3 K − 1)``, shared by the values of a row.
         bins: Number of bins K.
         bound: Half-width of the box.
         limits: Least sizes and slopes, largest raw parameters.

@@ -15,7 +15,16 @@ from flows.features import Chain
 from flows.layout import CategoryColumn, ObjectLayout, TargetColumn
 from flows.objectmodel import ObjectModel
 
-__all__ = ["Prepared", "TrainingTable", "check_table", "fit_layout", "prepare", "split"]
+__all__ = [
+    "Prepared",
+    "TrainingTable",
+    "check_finite",
+    "check_table",
+    "fit_layout",
+    "held_back",
+    "prepare",
+    "split",
+]
 
 Split = tuple[Tensor, Tensor]
 
@@ -81,8 +90,8 @@ def check_table(table: TrainingTable, layout: ObjectLayout) -> None:
         if found != expected:
             msg = f"training table: {name} has shape {found}, the layout expects {expected}"
             raise ValueError(msg)
-    _finite("condition", layout.condition_names, table.conditions)
-    _finite("target", layout.target_names, table.targets)
+    check_finite("condition", layout.condition_names, table.conditions)
+    check_finite("target", layout.target_names, table.targets)
     for column, values in zip(layout.categories, table.categories.T):
         strange = sorted(set(np.unique(values).tolist()) - set(column.values))
         if strange:
@@ -93,7 +102,11 @@ def check_table(table: TrainingTable, layout: ObjectLayout) -> None:
             raise ValueError(msg)
 
 
-def _finite(what: str, names: tuple[str, ...], values: NDArray[np.float32]) -> None:
+def check_finite(what: str, names: tuple[str, ...], values: NDArray[np.float32]) -> None:
+    """Refuse columns ``(n, k)`` that hold something else than finite numbers.
+
+    Raises: ValueError counting them by column.
+    """
     wrong = (~np.isfinite(values)).sum(0)
     if wrong.any():
         counts = {n: int(c) for n, c in zip(names, wrong) if c}
@@ -156,14 +169,20 @@ def split(data: Prepared, share: float, seed: int) -> tuple[Split, Split]:
 
     Which side a group is on depends on its number and the seed alone.
     """
-    held = torch.from_numpy(_hash(data.groups.numpy(), seed) < share)
+    held = torch.from_numpy(held_back(data.groups.numpy(), share, seed))
     rows = torch.arange(len(held))
     matched = held[data.matched]
     partners = torch.arange(len(matched))
     return (rows[~held], rows[held]), (partners[~matched], partners[matched])
 
 
-def _hash(numbers: NDArray[np.int64], seed: int) -> NDArray[np.float64]:
+def held_back(groups: NDArray[Any], share: float, seed: int) -> NDArray[np.bool_]:
+    """Rows ``(n,)`` whose group is in a part of that share, chosen by group and seed alone."""
+    below: NDArray[np.bool_] = _hash(groups, seed) < share
+    return below
+
+
+def _hash(numbers: NDArray[Any], seed: int) -> NDArray[np.float64]:
     """SplitMix64's finaliser to [0, 1): Steele et al. (2014), doi:10.1145/2660193.2660195."""
     with np.errstate(over="ignore"):
         z = numbers.astype(np.uint64) + np.uint64(seed + 1) * np.uint64(0x9E3779B97F4A7C15)

@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from flows.bundle import Bundle
-from flows.card import Card, Range
-from flows.layout import LayoutError, ObjectLayout
+from flows.card import Card
+from flows.layout import ObjectLayout
 from flows.objectmodel import KIND, ObjectModel
 from flows.optimise import History, Progress, Recipe, TrainingError, optimise
 from flows.pileup import thin
 from flows.reference import with_reference
 from flows.spec import FlowSpec, HeadSpec, LayerSpec, MlpSpec, ObjectSpec
 from flows.tables import Prepared, TrainingTable, check_table, fit_layout, prepare, split
+from flows.training_run import (
+    RunSettings,
+    curves,
+    denormals_flushed,
+    fingerprint,
+    provenance,
+    ranges,
+    same_columns,
+    settings_of,
+)
 
 __all__ = [
     "Progress",
@@ -45,14 +49,10 @@ NETWORKS = ("efficiency", "categories", "flow")
 
 
 @dataclass(frozen=True)
-class TrainingSettings:
-    """Everything that decides a training beside its table.
+class TrainingSettings(RunSettings):
+    """Everything that decides the training of an object's model beside its table.
 
     Arguments:
-        seed: Seed of split, noise, weights and order.
-        validation: Share of the groups that decides which weights are best.
-        threads: Threads of torch while training.
-        device: Where the networks are trained; the bundle does not depend on it but for rounding.
         flow: Recipe of the flow.
         categories: Recipe of the categorical head.
         efficiency: Recipe of the efficiency.
@@ -63,18 +63,8 @@ class TrainingSettings:
         layers: The flow's layers from the data's side.
         embedding: Widths of the network that digests the flow's context.
         efficiency_hidden: Widths of the efficiency's hidden layers.
-        checkpoints: Folder for checkpoints; training goes on from what is there.
-        name: Name of the model; the layout's object if empty.
-        era: Campaign of the training data.
-        source: Where the training data come from.
-        seed_system: Project whose method this follows.
-        provenance: Further entries of the card's provenance (fileset hash, code version).
     """
 
-    seed: int = 1
-    validation: float = 0.05
-    threads: int = 1
-    device: str = "cpu"
     flow: Recipe = FLOW
     categories: Recipe = CATEGORIES
     efficiency: Recipe = EFFICIENCY
@@ -85,12 +75,7 @@ class TrainingSettings:
     layers: tuple[LayerSpec, ...] = FlowSpec.layers
     embedding: tuple[int, ...] = FlowSpec.embedding
     efficiency_hidden: tuple[int, ...] = (64, 64)
-    checkpoints: Path | None = None
-    name: str = ""
-    era: str = "unspecified"
-    source: str = "unspecified"
     seed_system: str = "FlashSim"
-    provenance: Mapping[str, Any] = field(default_factory=dict)
 
     def quick(self, epochs: int = 2) -> TrainingSettings:
         """Same settings with few epochs for every network: for tests and first looks."""
@@ -101,18 +86,7 @@ class TrainingSettings:
         return dataclasses.replace(self, **short)
 
 
-@contextmanager
-def _denormals_flushed() -> Iterator[None]:
-    """Denormals, which slow saturated gates down, are zero in this thread; afterwards as before."""
-    before = sys.float_info.min / 2 == 0.0
-    torch.set_flush_denormal(True)
-    try:
-        yield
-    finally:
-        torch.set_flush_denormal(before)
-
-
-@_denormals_flushed()
+@denormals_flushed()
 def train_object(
     table: TrainingTable,
     layout: ObjectLayout,
@@ -146,24 +120,24 @@ def train_object(
         fitted = fit_layout(table, layout, settings.seed)
         model = ObjectModel(fitted, _spec(fitted, settings), _profile(table))
     else:
-        fitted = _same_columns(layout, start_from)
+        fitted = same_columns(layout, start_from)
         model = _continued(start_from, table)
     data = prepare(table, model, settings.seed)
     trainer = _Trainer(model, data, settings, progress, _fingerprint(data, fitted))
     histories, measured = trainer.train(), trainer.metrics()
-    curves = {name: _curves(history) for name, history in histories.items()}
+    learnt = {name: curves(history) for name, history in histories.items()}
     model.to("cpu")
     card = Card(
         kind=KIND,
         name=settings.name or layout.object,
         layout=fitted,
         spec=model.spec.to_dict(),
-        ranges=_ranges(table, fitted, start_from),
+        ranges=ranges(fitted, table.conditions, start_from),
         era=settings.era,
         seed_system=settings.seed_system,
         source=settings.source,
         provenance=_provenance(settings, data, start_from),
-        metrics=curves | measured,
+        metrics=learnt | measured,
     )
     bundle = Bundle(card, {n: t.clone() for n, t in model.to_tensors().items()})
     return with_reference(bundle, table.conditions)
@@ -224,7 +198,7 @@ class _Trainer:
             seed=settings.seed,
             progress=self.progress,
             checkpoint=None if folder is None else folder / f"{name}.pt",
-            fingerprint=f"{self.fingerprint} {_settings_of(name, settings)}",
+            fingerprint=f"{self.fingerprint} {settings_of(name, NETWORKS, settings)}",
         )
 
     def _efficiency(self) -> History:
@@ -289,18 +263,6 @@ def _profile(table: TrainingTable) -> Tensor | None:
     return None if table.pileup is None else torch.from_numpy(thin(table.pileup))
 
 
-def _same_columns(layout: ObjectLayout, start: Bundle) -> ObjectLayout:
-    have = start.card.layout
-    for what in ("condition_names", "category_names", "target_names", "discrete", "pileup"):
-        if getattr(layout, what) != getattr(have, what):
-            msg = (
-                f"bundle {start.card.name!r} has other {what.replace('_', ' ')} than the table: "
-                f"{getattr(have, what)}, needed {getattr(layout, what)}; start from another bundle"
-            )
-            raise LayoutError(msg)
-    return have
-
-
 def _continued(start: Bundle, table: TrainingTable) -> ObjectModel:
     model = ObjectModel.from_bundle(start, where=f"bundle {start.card.name!r}")
     profile = _profile(table)
@@ -309,64 +271,14 @@ def _continued(start: Bundle, table: TrainingTable) -> ObjectModel:
     return model.train()
 
 
-def _ranges(table: TrainingTable, layout: ObjectLayout, start: Bundle | None) -> dict[str, Range]:
-    ranges = {}
-    for column, values in zip(layout.conditions, table.conditions.T):
-        low, high = float(values.min()), float(values.max())
-        old = None if start is None else start.card.ranges.get(column.name)
-        if old is not None:
-            low, high = min(low, old.low), max(high, old.high)
-        ranges[column.name] = Range(low, high)
-    return ranges
-
-
-def _curves(history: History) -> dict[str, Any]:
-    return {
-        "best_loss": history.best,
-        "best_epoch": history.best_epoch,
-        "train_loss": history.train,
-        "validation_loss": history.validation,
-        "skipped_steps": history.skipped_steps,
-    }
-
-
-def _plain_settings(settings: TrainingSettings) -> dict[str, Any]:
-    values = dataclasses.asdict(settings)
-    for name in ("checkpoints", "provenance", "name", "era", "source", "seed_system"):
-        values.pop(name)
-    return values
-
-
 def _provenance(settings: TrainingSettings, data: Prepared, start: Bundle | None) -> dict[str, Any]:
     values: dict[str, Any] = {
-        "settings": _plain_settings(settings),
         "generator_objects": len(data.features),
         "reconstructed_objects": len(data.matched),
-        "torch": torch.__version__.split("+")[0],
-        "start_from": None if start is None else start.digest,
     }
-    return values | dict(settings.provenance)
-
-
-def _settings_of(network: str, settings: TrainingSettings) -> str:
-    """Everything that decides one network's training; the other networks' recipes do not.
-
-    Nor does the device: what was begun on one goes on on another.
-    """
-    values = _plain_settings(settings)
-    values.pop("device")
-    kept = {k: v for k, v in values.items() if k == network or k not in NETWORKS}
-    return hashlib.sha256(repr(kept).encode()).hexdigest()
+    return provenance(settings, start) | values | dict(settings.provenance)
 
 
 def _fingerprint(data: Prepared, layout: ObjectLayout) -> str:
-    digest = hashlib.sha256(repr(layout.to_dict()).encode())
-    for tensor in (data.features, data.latent, data.encoded, data.reconstructed):
-        digest.update(str(tuple(tensor.shape)).encode())
-        digest.update(_sample(tensor).tobytes())
-    return digest.hexdigest()
-
-
-def _sample(tensor: Tensor) -> NDArray[Any]:
-    step = max(1, len(tensor) // 997)
-    return np.ascontiguousarray(tensor[::step].numpy())
+    tensors = (data.features, data.latent, data.encoded, data.reconstructed)
+    return fingerprint(layout, *tensors)

@@ -25,7 +25,7 @@ from flows.engine.plan import (
 )
 from flows.spline import spline_forward, spline_inverse
 
-__all__ = ["TorchFlow", "needed"]
+__all__ = ["TorchFlow", "needed", "scale_of"]
 
 
 class TorchFlow:
@@ -51,12 +51,16 @@ class TorchFlow:
     @torch.no_grad()
     def forward(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Map data to noise; also ln \\|det ∂z/∂x\\| ``(n,)``."""
+        return self.to_noise(x, context)
+
+    def to_noise(self, x: Tensor, context: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Do what :meth:`forward` does, with gradients."""
         given = self.embed(context)
         ladj = x.new_zeros(len(x))
         for step in self.plan.steps:
             if isinstance(step, Linear):
                 x = linear(x, self.tensor(step.matrix), self.tensor(step.bias))
-                ladj = ladj + step.log_det
+                ladj = ladj + self.log_det(step)
             elif isinstance(step, Affine):
                 x, slope = self._affine(step, x, self.evaluate(step.made, x, given))
                 ladj = ladj + slope.sum(1)
@@ -87,13 +91,16 @@ class TorchFlow:
         z, ladj = self.forward(x, context)
         return ladj + self.base_log_prob(z)
 
-    @torch.no_grad()
     def base_log_prob(self, z: Tensor) -> Tensor:
         """Log-density of noise ``(n,)``."""
         loc, scale = self.tensor(self.plan.base.loc), self.tensor(self.plan.base.scale)
         constant = float(np.log(self.plan.base.scale).sum())
         constant += 0.5 * self.plan.features * math.log(2 * math.pi)
         return -0.5 * ((z - loc) / scale).square().sum(1) - constant
+
+    def log_det(self, step: Linear) -> float | Tensor:
+        """Logarithm of the volume that a linear step makes of one."""
+        return step.log_det
 
     def tensor(self, array: Any) -> Tensor:
         """Copy an array of the plan to the device, once."""
@@ -185,14 +192,14 @@ class TorchFlow:
         for d in range(z.shape[1]):
             raw = network.outputs(d, slice(outputs * d, outputs * (d + 1)))
             if isinstance(step, Affine):
-                x[:, d] = (z[:, d] - raw[:, 1]) / _scale(raw[:, 0], step)
+                x[:, d] = (z[:, d] - raw[:, 1]) / scale_of(raw[:, 0], step)
             else:
                 x[:, d] = spline_inverse(z[:, d], raw, step.bins, step.bound, step.limits)
         return x
 
     def _affine(self, step: Affine, x: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
         raw, shift = _by_feature(parameters, x).unbind(2)
-        scale = _scale(raw, step)
+        scale = scale_of(raw, step)
         bound = step.rule.shift_bound
         return x * scale + shift.clamp(-bound, bound), torch.log(scale)
 
@@ -258,7 +265,8 @@ def _units(degrees: Any, degree: int) -> slice:
     return slice(*(int(i) for i in np.searchsorted(degrees, (degree, degree + 1))))
 
 
-def _scale(raw: Tensor, step: Affine) -> Tensor:
+def scale_of(raw: Tensor, step: Affine) -> Tensor:
+    """Scale of an affine step from the raw output of its network."""
     return (softplus(raw) + step.rule.least).clamp(max=step.rule.most)
 
 
