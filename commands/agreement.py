@@ -12,13 +12,12 @@ from rich import box
 from rich.table import Table
 
 from commands.console import complain, configure, results
+from commands.reading import add_reading, reading_of
 
 if TYPE_CHECKING:
     from processors.timing.agreement import Agreement
 
 __all__ = ["main"]
-
-ORDERS = ("2024-07", "2024-08")
 
 
 def main(argv: Sequence[str]) -> int:
@@ -30,18 +29,18 @@ def main(argv: Sequence[str]) -> int:
     from flows.resident import resident
     from processors.timing.agreement import agreement
     from processors.timing.processor import check_card
-    from processors.timing.tensors import load_tensor
+    from processors.timing.tensors import LEVER_ARM
+    from processors.timing.training import PHOTON_TRAINING
 
     try:
         bundle = Bundle.load(options.bundle)
         check_card(bundle.card, str(options.bundle))
         model = resident(options.bundle, device="cpu")
-        tables = {
-            path.name: agreement(
-                model, load_tensor(path, options.order), options.lever_arm, options.seed
-            )
-            for path in options.photons
-        }
+        tables = {}
+        for path in options.photons:
+            table = PHOTON_TRAINING.load([path], reading_of(options))
+            arm = table.definitions[LEVER_ARM]
+            tables[Path(path).name] = agreement(model, table.photons, arm, options.seed)
     except (ValueError, OSError) as error:
         complain(error, verbose=options.verbose)
         return 2
@@ -61,22 +60,12 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("bundle", type=Path, metavar="BUNDLE", help="model of photon times")
     parser.add_argument(
-        "photons", type=Path, nargs="+", metavar="TENSOR.pt", help="table of RowanKell/work_eic"
+        "photons",
+        nargs="+",
+        metavar="TABLE",
+        help="written by the processor 'photons', or tensor (.pt) of RowanKell/work_eic",
     )
-    parser.add_argument(
-        "--order",
-        choices=ORDERS,
-        required=True,
-        help="of the columns: 2024-07 z, hit time, theta, p, time; from 2024-08 the hit time is "
-        "the fourth",
-    )
-    parser.add_argument(
-        "--lever-arm",
-        type=float,
-        required=True,
-        metavar="MM",
-        help="between the vertex and the point whose z the table has",
-    )
+    add_reading(parser)
     parser.add_argument("--seed", type=int, default=1, metavar="S", help="default: 1")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument("-v", "--verbose", action="store_true", help="show tracebacks")

@@ -12,7 +12,7 @@ import yaml
 from executors.errors import ConfigurationError
 from executors.fileset import absolute_name
 
-__all__ = ["processor_options", "refuse_ignored", "settle"]
+__all__ = ["processor_options", "read_config", "refuse_ignored", "settle"]
 
 SHARED = {
     "output": "output",
@@ -40,7 +40,7 @@ def settle(options: argparse.Namespace) -> tuple[argparse.Namespace, dict[str, A
     # imports pydantic: after the cheap checks of the command line
     from processors.config import FlowConfig
 
-    file = _read(options.config)
+    file = read_config(options.config)
     further = {key: file[key] for key in file if key not in SHARED}
     values = {key: file[key] for key in SHARED if file.get(key) is not None}
     given = {key: getattr(options, name) for key, name in SHARED.items()}
@@ -106,8 +106,11 @@ def _listed(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _read(path: str | None) -> dict[str, Any]:
-    """Read the YAML configuration of a processor."""
+def read_config(path: str | Path | None) -> dict[str, Any]:
+    """Read the YAML configuration of a processor; of no path, none.
+
+    Raises: ConfigurationError where it cannot be read, or is no mapping.
+    """
     if path is None:
         return {}
     try:

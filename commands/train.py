@@ -1,11 +1,10 @@
-"""Train the model of an object: extract tables over the executors, fit, judge, write a bundle."""
+"""Train a model: extract tables over the executors, fit, judge, write a bundle."""
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
 import importlib.metadata
-import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -14,24 +13,20 @@ from typing import TYPE_CHECKING, Any
 
 from commands.console import complain, configure, results
 from commands.execution import add_execution, execution_settings
+from commands.reading import add_reading, reading_of
+from commands.training_tables import Tables, tables_of
 from executors.errors import ConfigurationError, first_line
 
 if TYPE_CHECKING:
-    from executors.plan import Plan
-    from executors.settings import ExecutorSettings
     from flows.bundle import Bundle
-    from flows.training import Progress, TrainingSettings
-    from processors.objects.table import ObjectTable
+    from flows.optimise import Progress
 
 __all__ = ["main"]
 
-logger = logging.getLogger(__name__)
-PREFIX = "flashsim."
-"""Objects are named ``<processor>.<table>``; the flash simulation is what can be trained."""
 HELD_OUT = 0.05
 """Share of the events that training never sees and the bundle's metrics come from; chosen."""
 MIN_HELD_OUT = 50
-"""Reconstructed objects held out; with fewer the noise floor of KS, 0.87 sqrt(2/n), passes 0.17."""
+"""Objects or photons held out; with fewer the noise floor of KS, 0.87 sqrt(2/n), passes 0.17."""
 
 
 def main(argv: Sequence[str]) -> int:
@@ -55,11 +50,13 @@ def main(argv: Sequence[str]) -> int:
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="run_processor.py train",
-        description="Train the model of an object on simulated NanoAOD and write a bundle.",
+        description="Train a model on simulated events and write a bundle.",
         allow_abbrev=False,
     )
-    parser.add_argument("object", metavar="OBJECT", help="such as flashsim.jet")
-    parser.add_argument("inputs", nargs="*", metavar="INPUT", help="files, globs, directories")
+    parser.add_argument("object", metavar="MODEL", help="flashsim.jet, timing.photon, ...")
+    parser.add_argument(
+        "inputs", nargs="*", metavar="INPUT", help="files, globs, directories; or tables (.npz)"
+    )
     parser.add_argument("--fileset", metavar="FILESET.json", help="coffea fileset")
     parser.add_argument("--output", required=True, type=Path, metavar="BUNDLE", help="folder made")
     parser.add_argument(
@@ -86,7 +83,11 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         default="auto",
         help="where the networks are trained; default: auto, a GPU if there is one",
     )
+    parser.add_argument(
+        "--config", type=Path, metavar="FILE.yaml", help="configuration of the extraction"
+    )
     add_execution(parser)
+    add_reading(parser)
     parser.add_argument("--chunksize", type=int, metavar="N", help="events per chunk")
     parser.add_argument("-v", "--verbose", action="store_true", help="say more; show tracebacks")
     options = parser.parse_intermixed_args(argv)
@@ -109,32 +110,30 @@ def _train(options: argparse.Namespace) -> int:
     from executors.lock import OutputLock
     from executors.output import prepare_output
     from flows.bundle import Bundle
-    from flows.training import train_object
-    from processors.evaluation import evaluate, hold_out
-    from processors.extraction import load_tables
+    from processors.trainables import trainable
 
-    table, device = _table(options.object), _device(options.device)
+    model, device = trainable(options.object), _device(options.device)
     start = Bundle.load(options.start) if options.start else None
     _probe_target(options.output)
     work = prepare_output(options.work or _beside(options.output, ".training"))
     with OutputLock(work):
-        plan, paths = _extract(options, settings, table, work)
-        complete = load_tables(paths, table)
-        seen, unseen = hold_out(complete, HELD_OUT, options.seed)
-        _require_held_out(int(unseen.reconstructed.sum()))
-        console = results()
-        console.print(
-            f"{table.name}: {len(complete.reconstructed):,} generator objects, "
-            f"{int(complete.reconstructed.sum()):,} reconstructed, "
-            f"{len(unseen.reconstructed):,} held out"
-        )
-        training = _settings(options, table, plan, work)
-        training = dataclasses.replace(training, threads=threads, device=device)
-        bundle = train_object(seen, table.layout(), training, progress=_tell, start_from=start)
-        bundle = _with_metrics(bundle, evaluate(bundle, unseen, options.seed))
+        tables = tables_of(options, settings, model, work)
+        complete = model.load(tables.paths, reading_of(options))
+        seen, unseen = model.hold_out(complete, HELD_OUT, options.seed)
+        held, _ = model.size(unseen)
+        _require_held_out(held)
+        results().print(f"{options.object}: {model.size(complete)[1]}, {held:,} held out")
+        run = _run(options, tables) | {
+            "checkpoints": work / "checkpoints" / model.name,
+            "threads": threads,
+            "device": device,
+        }
+        bundle = model.train(seen, run, options.epochs, _tell, start)
+        metrics = model.evaluate(bundle, unseen, options.seed)
+        bundle = _with_metrics(bundle, metrics)
         bundle.save(options.output)
-        _draw(bundle, options.output)
-    _summarise(bundle, options.output)
+        _draw(bundle, model.networks, options.output)
+    _summarise(bundle, model.verdict(metrics), options.output)
     return 0
 
 
@@ -171,20 +170,10 @@ def _require_held_out(rows: int) -> None:
     """Refuse a sample whose held-out part is too small to judge a model by."""
     if rows < MIN_HELD_OUT:
         msg = (
-            f"{rows} reconstructed objects are held out for judging the model, at least "
+            f"{rows} objects or photons are held out for judging the model, at least "
             f"{MIN_HELD_OUT} are needed; train on more events ({HELD_OUT:.0%} are held out)"
         )
         raise ConfigurationError(msg)
-
-
-def _table(name: str) -> ObjectTable:
-    from processors.objects.registry import TABLES
-
-    if not name.startswith(PREFIX) or name.removeprefix(PREFIX) not in TABLES:
-        known = ", ".join(f"{PREFIX}{table}" for table in TABLES)
-        msg = f"object {name!r} cannot be trained; choose from {known}"
-        raise ConfigurationError(msg)
-    return TABLES[name.removeprefix(PREFIX)]
 
 
 def _device(name: str) -> str:
@@ -203,63 +192,18 @@ def _device(name: str) -> str:
     return name
 
 
-def _extract(
-    options: argparse.Namespace, settings: ExecutorSettings, table: ObjectTable, work: Path
-) -> tuple[Plan, list[str]]:
-    """Make the tables of one object; every chunk must succeed.
-
-    Raises: ConfigurationError naming the first file or chunk that did not.
-    """
-    from executors.checks import OutputProbe
-    from executors.execution import execute
-    from executors.fileset import from_inputs
-    from executors.fileset_json import read_fileset
-    from executors.plan import plan_fileset
-    from executors.progress import ConsoleProgress
-    from processors.extraction import Extraction
-
-    entries = read_fileset(options.fileset) if options.fileset else from_inputs(options.inputs)
-    plan = plan_fileset(entries, chunk_size=options.chunksize)
-    if plan.unknown:
-        msg = f"cannot train on what cannot be read: {plan.unknown[0].reason}"
-        raise ConfigurationError(msg)
-    processor = Extraction.from_options(
-        {"output": work, "seed": options.seed, "config": {"objects": (table.name,)}}
-    )
-    with ConsoleProgress(plan.events, len(plan.items), f"extract {table.name}") as progress:
-        result = execute(plan, processor, settings, listener=progress, probe=OutputProbe(work))
-    failed = [record for record in result.ledger.records if record.status != "done"]
-    if result.interrupted:
-        raise KeyboardInterrupt
-    if failed:
-        msg = f"{len(failed)} of {len(plan.items)} chunks failed, the first: {failed[0].reason}"
-        raise ConfigurationError(msg)
-    outputs = [path for data in result.accumulator.values() for path in data["outputs"]]
-    return plan, sorted(outputs)
-
-
-def _settings(
-    options: argparse.Namespace, table: ObjectTable, plan: Plan, work: Path
-) -> TrainingSettings:
-    from flows.training import TrainingSettings
-
-    settings = TrainingSettings(
-        seed=options.seed,
-        checkpoints=work / "checkpoints" / table.name,
-        era=options.era,
-        source=options.fileset or ", ".join(options.inputs),
-        provenance={
-            "fileset_hash": plan.fileset_hash,
-            "events": plan.events,
+def _run(options: argparse.Namespace, tables: Tables) -> dict[str, Any]:
+    """What decides a training, whatever is trained."""
+    return {
+        "seed": options.seed,
+        "era": options.era,
+        "source": options.fileset or ", ".join(options.inputs),
+        "provenance": {
+            **tables.provenance,
             "flashbrew": importlib.metadata.version("flashbrew"),
             **_notes(options.note),
         },
-    )
-    if options.epochs is not None:
-        settings = dataclasses.replace(
-            settings, flow=dataclasses.replace(settings.flow, epochs=options.epochs)
-        )
-    return settings
+    }
 
 
 def _notes(pairs: Sequence[str]) -> dict[str, str]:
@@ -287,11 +231,10 @@ def _tell(now: Progress) -> None:
     )
 
 
-def _draw(bundle: Bundle, output: Path) -> None:
+def _draw(bundle: Bundle, networks: Sequence[str], output: Path) -> None:
     from processors.plots.training import plot_loss
 
     metrics = bundle.card.metrics
-    networks = ("efficiency", "categories", "flow")
     curves = {name: metrics[name] for name in networks if name in metrics}
     figure = plot_loss(
         {name: (c["train_loss"], c["validation_loss"]) for name, c in curves.items()}
@@ -299,20 +242,16 @@ def _draw(bundle: Bundle, output: Path) -> None:
     figure.savefig(_beside(output, ".loss.png"), dpi=120)
 
 
-def _summarise(bundle: Bundle, output: Path) -> None:
+def _summarise(bundle: Bundle, verdict: str, output: Path) -> None:
     from rich import box
     from rich.table import Table
 
-    metrics = bundle.card.metrics
     table = Table(box=box.SIMPLE_HEAD)
     for heading in ("variable", "KS", "KS noise floor", "W1/sigma", "W1/sigma noise floor"):
         table.add_column(heading, justify="left" if heading == "variable" else "right")
-    for row in metrics["closure"]:
+    for row in bundle.card.metrics["closure"]:
         numbers = (row["ks"], row["ks_floor"], row["w1"], row["w1_floor"])
         table.add_row(row["variable"], *(f"{number:.4f}" for number in numbers))
     console = results()
     console.print(table)
-    console.print(
-        f"classifier AUC {metrics['auc']:.3f} on {metrics['held_out_reconstructed']:,} held-out "
-        f"objects; bundle {bundle.digest[:16]} in {output}"
-    )
+    console.print(f"{verdict}; bundle {bundle.digest[:16]} in {output}")

@@ -42,9 +42,10 @@ class PoissonMean(nn.Module):
         return torch.exp(self._logarithm(context))
 
     def loss(self, context: Tensor, exposure: Tensor, number: Tensor) -> Tensor:
-        """Minus the logarithm of Poisson's probability ``(n,)``, less what does not depend on f."""
+        """Half of Poisson's deviance ``(n,)``: about one half where the mean is right."""
         logarithm = self._logarithm(context) + torch.log(exposure)
-        return torch.exp(logarithm) - number * logarithm
+        saturated = torch.xlogy(number, number) - number
+        return torch.exp(logarithm) - number * logarithm + saturated
 
     @torch.no_grad()
     def start(self, number: Tensor, exposure: Tensor) -> None:

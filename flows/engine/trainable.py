@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from flows.engine.context_only import need_one_feature
-from flows.engine.plan import Affine, Coupling, Linear, Plan
+from flows.engine.plan import Affine, Coupling, Linear, Made, Plan, ResidualNet, Spline
 from flows.engine.torch_flow import TorchFlow, scale_of
 from flows.spline import spline_forward
 
@@ -29,6 +29,8 @@ class TrainableFlow(nn.Module):
 
     Arguments:
         plan: Where training starts.
+    Raises: ValueError for a network whose last layer is zero, as some libraries begin: which of its
+        entries are masks cannot be told, so it would never learn.
 
     Example:
         >>> from flows.architectures import ConditionalFlow
@@ -43,6 +45,7 @@ class TrainableFlow(nn.Module):
 
     def __init__(self, plan: Plan) -> None:
         super().__init__()
+        _need_weights(plan)
         self._start = plan
         self.weights = nn.ParameterList()
         self._places: dict[int, int] = {}
@@ -138,6 +141,20 @@ class _LiveFlow(TorchFlow):
         """Logarithm of the volume at the weights of now."""
         volume: Tensor = torch.linalg.slogdet(self.tensor(step.matrix)).logabsdet
         return volume
+
+
+def _need_weights(plan: Plan) -> None:
+    for number, step in enumerate(plan.steps):
+        if not isinstance(step, Linear) and not _network(step).final.weight.any():
+            msg = (
+                f"step {number} of the flow has a last layer of zeros: it was never trained, and "
+                f"what is a mask cannot be told; start from a flow that was, or train a new one"
+            )
+            raise ValueError(msg)
+
+
+def _network(step: Affine | Spline | Coupling) -> Made | ResidualNet:
+    return step.net if isinstance(step, Coupling) else step.made
 
 
 def _mapped(value: Any, change: Callable[[Array], Array]) -> Any:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from flows.noise import Identity
 from processors.distances import from_arrays
+from processors.timing.photons import PhotonTable
 
-__all__ = ["Agreement", "agreement"]
+__all__ = ["Agreement", "agreement", "carried"]
 
 DRAWS = 10
 """Photons drawn for each one of the simulation: their own fluctuation adds 5 % to the noise."""
@@ -30,6 +30,8 @@ class Agreement(NamedTuple):
         ks: Largest difference of the cumulative distributions of all photons together.
         ks_floor: Expected of two samples of these sizes from one distribution.
         w1: 1-Wasserstein distance of all photons together, ns.
+        w1_relative: The same over the width of the simulated distribution.
+        w1_floor: Expected of two samples of these sizes from one distribution, likewise relative.
         ks_per_muon: Median over the muons with at least 20 photons of KS over its expectation; 1
             is perfect. None where there is no such muon.
         outside: Muons outside the model's training ranges.
@@ -41,38 +43,38 @@ class Agreement(NamedTuple):
     ks: float
     ks_floor: float
     w1: float
+    w1_relative: float
+    w1_floor: float
     ks_per_muon: float | None
     outside: int
 
 
-def agreement(
-    model: Any, photons: Mapping[str, np.ndarray], lever_arm: float, seed: int = 1
-) -> list[Agreement]:
+def carried(table: PhotonTable, before: float, after: float) -> PhotonTable:
+    """Photons with z carried along the muon from one lever arm to another, mm."""
+    theta = np.radians(table.theta.astype(np.float64))
+    z = table.z + (after - before) / np.tan(theta)
+    return table._replace(z=z.astype(table.z.dtype))
+
+
+def agreement(model: Any, photons: PhotonTable, lever_arm: float, seed: int = 1) -> list[Agreement]:
     """Draw photons of the same muons, compare: all muons, then those away from the bar.
 
     Arguments:
         model: Resident model of photon times, its card with the lever arm of its z.
-        photons: Columns ``z``, ``theta``, ``p``, ``time`` of photons at the sensor at high z.
+        photons: Of muons; each row is compared on its own.
         lever_arm: mm between the vertex and the point whose z the photons have.
         seed: Of the noise.
     """
-    shift = model.card.spec["definitions"]["lever_arm_mm"] - lever_arm
-    muons, owner, counts = np.unique(
-        np.stack([photons[name] for name in ("z", "theta", "p")], axis=1),
-        axis=0,
-        return_inverse=True,
-        return_counts=True,
-    )
-    owner = owner.ravel()
-    contexts = muons.copy()
-    contexts[:, 0] += shift / np.tan(np.radians(muons[:, 1]))
+    photons = photons.take(photons.kept > 0)
+    trained = model.card.spec["definitions"]["lever_arm_mm"]
+    contexts, counts = carried(photons, lever_arm, trained).contexts, photons.kept
+    muons = photons.contexts
     row, zero = np.arange(len(muons)), np.zeros(len(muons), dtype=np.int64)
     identity = Identity(seed, "agreement", "PhotonTime", zero, zero, row, zero, zero)
     drawn = model.sample_repeated(contexts, DRAWS * counts, identity)
     starts = np.cumsum(DRAWS * counts)[:-1]
     mine = np.split(drawn.targets.astype(np.float64), starts)
-    order = np.argsort(owner, kind="stable")
-    theirs = np.split(photons["time"][order], np.cumsum(counts)[:-1])
+    theirs = np.split(photons.time.astype(np.float64), np.cumsum(counts)[:-1])
     away = (muons[:, 1] > GRAZING) & (muons[:, 1] < 180.0 - GRAZING)
     choices = {"all muons": np.ones(len(muons), dtype=bool), "theta above 20 degrees": away}
     return [
@@ -96,6 +98,8 @@ def _compare(what: str, pairs: list[tuple[np.ndarray, np.ndarray]]) -> Agreement
         whole.ks,
         whole.ks_floor,
         float(whole.w1 * full.std()),
+        whole.w1,
+        whole.w1_floor,
         float(np.median(ratios)) if ratios else None,
         0,
     )

@@ -63,6 +63,12 @@ class PhotonsConfig(BarConfig):
     max_momentum: float = Field(10.0, description="GeV")
     max_hit_time: float = Field(0.06, description="of the entrance after the vertex, ns")
     max_time: float = Field(100.0, description="of a photon, ns")
+    most_photons: int = Field(
+        256, ge=1, description="photons of a sensor that are kept, evenly spread; all are counted"
+    )
+    decay_time: float | None = Field(
+        None, gt=0, description="of the scintillator, ns: told to the card of a model"
+    )
 
 
 class TimingConfig(BarConfig):

@@ -32,6 +32,7 @@ from processors.writer import EventWriter
 __all__ = ["Timing", "check_card"]
 
 SAMPLE = Path(__file__).parents[2] / "samples" / "data" / "bars.root"
+BUNDLE = Path(__file__).parents[1] / "bundles" / "photon_times"
 COUNTERS = (
     "events.read",
     "events.written",
@@ -70,6 +71,11 @@ class Timing(FlowProcessor):
         return [SAMPLE]
 
     @classmethod
+    def default_bundles(cls) -> list[Path]:
+        """The shipped model of the toy's photons."""
+        return [BUNDLE]
+
+    @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> Timing:
         """Build from the command line's options; the bundle is read, checked, pinned.
 
@@ -85,9 +91,7 @@ class Timing(FlowProcessor):
         """
         if len(self.config.bundles) != 1:
             message = (
-                f"timing takes one bundle, found {len(self.config.bundles)}; name it with "
-                "--bundle. `run_processor.py bundle import normflows WEIGHTS.pth --lever-arm 6 "
-                "--output bundles/photon_times` makes one of trained weights"
+                f"timing takes one bundle, found {len(self.config.bundles)}; name it with --bundle"
             )
             raise ConfigurationError(message)
         path, asked = self.config.bundles[0], self.config.bundle_digests
@@ -99,7 +103,12 @@ class Timing(FlowProcessor):
     def provenance(self) -> dict[str, Any]:
         """Configuration and bundle, for the run report."""
         model = self.model()
-        bundle = {"name": model.card.name, "path": self.config.bundles[0], "digest": model.digest}
+        bundle = {
+            "name": model.card.name,
+            "path": self.config.bundles[0],
+            "digest": model.digest,
+            "numbers": "learnt" if model.counts_samples else "formula",
+        }
         return {"configuration": self.config.model_dump(mode="json"), "bundles": [bundle]}
 
     def model(self) -> Any:

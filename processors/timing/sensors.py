@@ -39,6 +39,11 @@ class Model(Protocol):
     """What is needed of ``flows.flowsampler.FlowSampler``."""
 
     card: Any
+    counts_samples: bool
+
+    def mean_number(self, conditions: np.ndarray, *, outside: Any) -> np.ndarray:
+        """Mean number of photons per GeV of every context."""
+        ...
 
     def sample_repeated(
         self, conditions: np.ndarray, counts: np.ndarray, identity: Identity, *, outside: Any
@@ -104,14 +109,13 @@ def see(
     """
     depth = model.card.spec["definitions"]["lever_arm_mm"] - config.gap
     given = contexts(hits, depth, config)
-    distance = np.stack([hits.z - config.bar_low, config.bar_high - hits.z], axis=1)
-    mean = photon_yield(hits.energy[:, None], distance)
+    how = "clip" if config.outside == "clip" else "flag"
+    mean = _means(hits, given, model, config, how)
     identity = _identity(hits, fold, ids, config.seed, dataset)
     usable = np.isfinite(given).all(axis=2)
     wanted = poisson(np.where(usable, mean, 0.0).ravel(), identity)
     counts = np.minimum(wanted, MOST_SAMPLES)
     counters["objects.Photon.beyond_limit"] += int((wanted - counts).sum())
-    how = "clip" if config.outside == "clip" else "flag"
     drawn = model.sample_repeated(given.reshape(-1, 3), counts, identity, outside=how)
     outside, delays = drawn.outside, drawn.targets
     if config.outside == "drop":
@@ -126,6 +130,17 @@ def see(
     _count(counters, drawn.counters, usable, delays)
     shape = mean.shape
     return Seen(mean, counts.reshape(shape), outside.reshape(shape), given, delays)
+
+
+def _means(
+    hits: BarHits, given: np.ndarray, model: Model, config: TimingConfig, how: str
+) -> np.ndarray:
+    """Mean numbers of photons ``(n, 2)``: as learnt, else by the formula of the seed."""
+    if model.counts_samples:
+        per_energy = model.mean_number(given.reshape(-1, given.shape[-1]), outside=how)
+        return per_energy.reshape(given.shape[:2]) * hits.energy[:, None]
+    distance = np.stack([hits.z - config.bar_low, config.bar_high - hits.z], axis=1)
+    return photon_yield(hits.energy[:, None], distance)
 
 
 def poisson(mean: np.ndarray, identity: Identity) -> np.ndarray:

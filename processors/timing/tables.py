@@ -1,8 +1,8 @@
-"""Training tables: one row per photon of a muon that was shot at a bar."""
+"""Training tables: photons of muons that were shot at a bar, sensor by sensor."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,27 +14,15 @@ from processors.config import FlowConfig
 from processors.counters import Counters
 from processors.folders import dataset_folder
 from processors.jagged import event_index
-from processors.tablefile import read_npz, write_npz
 from processors.timing.config import PhotonsConfig
+from processors.timing.photons import PhotonTable, join, save_photons
 from processors.timing.reading import OPTICAL, Detector, read_detector, require_detector
 from processors.timing.schema import DetectorSchema
 
-__all__ = ["COLUMNS", "LIGHT_SPEED", "Photons", "load_photons", "photon_rows"]
+__all__ = ["CUTS", "LIGHT_SPEED", "Photons", "definitions_of", "photon_rows"]
 
-FORMAT_VERSION = 1
 LIGHT_SPEED = 299.792458
 """mm/ns."""
-COLUMNS: Mapping[str, str] = {
-    "z": "mm",
-    "theta": "deg",
-    "p": "GeV",
-    "hit_time": "ns",
-    "time": "ns",
-    "muon": "1",
-}
-"""Columns with their units: z where the muon is ``lever_arm`` mm behind its vertex, polar angle and
-momentum at the vertex, entrance into the bar after the vertex, photon at the sensor after the
-entrance, digest of the event. Times at the low end are those of the mirror image."""
 CUTS = (
     "without_particles",
     "several_particles",
@@ -50,8 +38,8 @@ CUTS = (
 class Photons(FlowProcessor):
     """Writes one compressed table per chunk.
 
-    Output files: ``tables/<dataset>/photon_<fileuuid>_<start>-<stop>.npz``. The header holds the
-    units, the lever arm, the geometry: what a model of these photons must say in its card.
+    Output files: ``tables/<dataset>/photon_<fileuuid>_<start>-<stop>.npz``. They hold units, lever
+    arm and geometry: what a model of these photons must say in its card.
     """
 
     name: ClassVar[str] = "photons"
@@ -71,7 +59,7 @@ class Photons(FlowProcessor):
         counters = Counters(dict.fromkeys(("events.read", "events.written"), 0))
         counters.update(dict.fromkeys((f"events.cut.{name}" for name in CUTS), 0))
         require_detector(events, config.hits)
-        parts = []
+        parts: list[PhotonTable] = []
         with direct_reads(events):
             for block in blocks(events, config.block_events, (f"{config.hits}.time",)):
                 with counters.stage("read"):
@@ -84,58 +72,29 @@ class Photons(FlowProcessor):
         )
         return {dataset: {"hists": {}, "counters": dict(counters), "outputs": outputs}}
 
-    def _write(self, parts: list[dict[str, np.ndarray]], place: Mapping[str, Any]) -> str:
+    def _write(self, parts: list[PhotonTable], place: Mapping[str, Any]) -> str:
         folder = Path(str(self.config.output)) / "tables" / dataset_folder(place["dataset"])
         path = folder / (
             f"photon_{place['fileuuid']}_{place['entrystart']}-{place['entrystop']}.npz"
         )
-        whole = {name: np.concatenate([part[name] for part in parts]) for name in COLUMNS}
-        write_npz(path, _header(self.config), whole)
+        save_photons(path, definitions_of(self.config), join(parts))
         return str(path)
 
 
-def _header(config: PhotonsConfig) -> dict[str, Any]:
-    geometry = ("lever_arm", "gap", "entrance", "thickness", "bar_low", "bar_high")
-    return {
-        "version": FORMAT_VERSION,
-        "object": "photon",
-        "units": dict(COLUMNS),
-        "definitions": {f"{name}_mm": getattr(config, name) for name in geometry},
-    }
+def definitions_of(config: PhotonsConfig) -> dict[str, float]:
+    """What a photon of this configuration means."""
+    lengths = ("lever_arm", "gap", "entrance", "thickness", "bar_low", "bar_high")
+    told = {f"{name}_mm": float(getattr(config, name)) for name in lengths}
+    return told if config.decay_time is None else told | {"decay_time_ns": config.decay_time}
 
 
-def load_photons(paths: Iterable[str | Path]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """What was said of the photons, their columns; files in order of their names.
-
-    Raises: ValueError where there is no table, a file is none, or two define a photon otherwise.
-    """
-    parts, said = [], None
-    for path in sorted(map(Path, paths)):
-        header, arrays = read_npz(path)
-        if header.get("object") != "photon" or set(arrays) != set(COLUMNS):
-            message = f"{path} is no table of photons; name what the processor 'photons' wrote"
-            raise ValueError(message)
-        if said is not None and header != said:
-            message = f"{path} defines photons otherwise than the tables before it: {header}"
-            raise ValueError(message)
-        said = header
-        parts.append(arrays)
-    if said is None:
-        message = "no table of photons; extract them first with the processor 'photons'"
-        raise ValueError(message)
-    return said, {name: np.concatenate([part[name] for part in parts]) for name in COLUMNS}
-
-
-def photon_rows(
-    found: Detector, config: PhotonsConfig, counters: Counters
-) -> dict[str, np.ndarray]:
-    """Rows of the photons of a block, cut and counted.
+def photon_rows(found: Detector, config: PhotonsConfig, counters: Counters) -> PhotonTable:
+    """Rows of the sensors of a block, cut and counted; two per event, low end first.
 
     Arguments:
         found: Particles and hits; the first particle of an event is the muon.
         config: Geometry and cuts.
         counters: ``events.cut.*``, ``photons.*`` are added to.
-    Returns: :data:`COLUMNS`, float32 but for ``muon``; photons of one event next to each other.
     """
     hits = found.hits
     optical = hits["pdg"] == OPTICAL
@@ -143,25 +102,46 @@ def photon_rows(
     counts = np.bincount(hits.event[optical], minlength=len(hits.counts))
     good = _cut(found, muons, counts, config, counters)
     counters["photons.in"] += int(optical.sum())
-    event, depth = hits.event, hits["position.x"] - config.entrance
-    inside = optical & (depth >= 0) & (depth <= config.thickness)
-    counters["photons.other_bar"] += int((optical & ~inside & good[event]).sum())
-    rows = np.flatnonzero(inside & good[event])
-    event = event[rows]
-    low = hits["position.z"][rows] < 0.5 * (config.bar_low + config.bar_high)
-    z, theta = muons["z"][event], muons["theta"][event]
-    columns = {
-        "z": np.where(low, config.bar_low + config.bar_high - z, z),
-        "theta": np.where(low, 180.0 - theta, theta),
-        "p": muons["p"][event],
-        "hit_time": muons["hit_time"][event],
-        "time": hits["time"][rows].astype(np.float64) - muons["hit_time"][event],
-    }
-    kept = np.isfinite(columns["time"]) & (hits["time"][rows] < config.max_time)
-    counters["photons.too_late"] += int((~kept).sum())
-    counters["photons.out"] += int(kept.sum())
-    result = {name: values[kept].astype(np.float32) for name, values in columns.items()}
-    return result | {"muon": found.ids.event[event][kept]}
+    depth = hits["position.x"] - config.entrance
+    inside = (depth >= 0) & (depth <= config.thickness)
+    counters["photons.other_bar"] += int((optical & ~inside & good[hits.event]).sum())
+    seen = np.flatnonzero(optical & inside & good[hits.event])
+    time = hits["time"][seen].astype(np.float64)
+    early = np.isfinite(time) & (time < config.max_time)
+    counters["photons.too_late"] += int((~early).sum())
+    seen, time = seen[early], time[early]
+    high = hits["position.z"][seen] > 0.5 * (config.bar_low + config.bar_high)
+    row = 2 * hits.event[seen] + high
+    number = np.bincount(row, minlength=2 * len(counts))
+    order = np.argsort(row, kind="stable")
+    delays = time[order] - muons["hit_time"][hits.event[seen[order]]]
+    both = {name: np.repeat(values, 2) for name, values in muons.items()}
+    both["z"][::2] = config.bar_low + config.bar_high - both["z"][::2]
+    both["theta"][::2] = 180.0 - both["theta"][::2]
+    columns = {name: values.astype(np.float32) for name, values in both.items()}
+    energy = np.repeat(_energy(found, inside), 2).astype(np.float32)
+    muon = np.repeat(found.ids.event, 2)
+    complete = PhotonTable(
+        **columns,
+        energy=energy,
+        number=number,
+        kept=number.copy(),
+        muon=muon,
+        time=delays.astype(np.float32),
+    ).take(np.repeat(good, 2))
+    table = complete.thinned(config.most_photons)
+    counters["photons.out"] += len(table.time)
+    counters["photons.thinned"] += len(complete.time) - len(table.time)
+    return table
+
+
+def _energy(found: Detector, inside: np.ndarray) -> np.ndarray:
+    """Energy that an event left in the first bar ``(n_events,)``, NaN where the file has none."""
+    hits = found.hits
+    deposits = inside & (hits["pdg"] != OPTICAL)
+    weights = hits["EDep"][deposits].astype(np.float64)
+    total = np.bincount(hits.event[deposits], weights=weights, minlength=len(hits.counts))
+    return np.where(total > 0, total, np.nan)
 
 
 def _muons(found: Detector, config: PhotonsConfig) -> dict[str, np.ndarray]:

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from processors.errors import InputError
+from processors.identity import content_digest
+from processors.jagged import Flat
+from processors.timing.config import PhotonsConfig
+from processors.timing.photons import PhotonTable, join
+from processors.timing.tables import definitions_of
 
-__all__ = ["ORDERS", "load_tensor"]
+__all__ = ["LEVER_ARM", "ORDERS", "load_tensor", "load_tensors"]
+
+LEVER_ARM = "lever_arm_mm"
+"""Definition that says which z a table or a model has."""
 
 ORDERS: Mapping[str, tuple[str, ...]] = {
     "2024-07": ("z", "hit_time", "theta", "p", "time"),
@@ -27,8 +36,30 @@ POSSIBLE: Mapping[str, tuple[float, float]] = {
 """mm, degrees, GeV, ns, ns. The hit is 1 mm behind the gun: above 0.1 GeV, 0.06 ns at most."""
 
 
-def load_tensor(path: str | Path, order: str) -> dict[str, np.ndarray]:
-    """Columns of a tensor of the seed, float64, ``time`` counted from the hit.
+def load_tensors(
+    paths: Iterable[str | Path], order: str | None, lever_arm: float | None
+) -> tuple[dict[str, Any], PhotonTable]:
+    """Definitions of photons, and all tensors of the seed as one table.
+
+    The files say neither; the geometry is that of 2024, bars of 10 mm.
+
+    Raises: InputError where the order or the lever arm is not told, or as :func:`load_tensor`.
+    """
+    files = sorted(map(Path, paths))
+    if order is None or lever_arm is None:
+        message = (
+            f"{files[0]} says neither the order of its columns nor which z they hold; give --order "
+            f"({' or '.join(ORDERS)}) and --lever-arm (mm)"
+        )
+        raise InputError(message)
+    config = PhotonsConfig.from_mapping({"lever_arm": lever_arm})
+    return definitions_of(config), join(load_tensor(path, order) for path in files)
+
+
+def load_tensor(path: str | Path, order: str) -> PhotonTable:
+    """Photons of a tensor of the seed, a row per muon, ``time`` counted from the hit.
+
+    All are at the sensor at high z. What the muons left in the bar is not in the file.
 
     Arguments:
         path: File of ``torch.save``; read without pickle.
@@ -57,8 +88,30 @@ def load_tensor(path: str | Path, order: str) -> dict[str, np.ndarray]:
         )
         raise InputError(message)
     columns = dict(zip(names, table.T.copy(), strict=True))
-    columns["time"] -= columns["hit_time"]
-    return columns
+    return _by_muon(columns)
+
+
+def _by_muon(photons: Mapping[str, np.ndarray]) -> PhotonTable:
+    names = ("z", "theta", "p", "hit_time")
+    rows, owner, counts = np.unique(
+        np.stack([photons[name] for name in names], axis=1),
+        axis=0,
+        return_inverse=True,
+        return_counts=True,
+    )
+    owner = owner.ravel()
+    order = np.argsort(owner, kind="stable")
+    time = (photons["time"] - photons["hit_time"])[order]
+    columns = dict(zip(names, rows.T.copy(), strict=True))
+    muon = content_digest(Flat(np.ones(len(rows), dtype=np.int64), columns))
+    return PhotonTable(
+        **{name: values.astype(np.float32) for name, values in columns.items()},
+        energy=np.full(len(rows), np.nan, dtype=np.float32),
+        number=counts,
+        kept=counts.copy(),
+        muon=muon,
+        time=time.astype(np.float32),
+    )
 
 
 def _fits(table: np.ndarray, names: tuple[str, ...]) -> bool:

@@ -1,0 +1,80 @@
+"""Where the tables of a training come from: events, extracted over the executors, or tables."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from executors.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from executors.settings import ExecutorSettings
+    from processors.trainables import Trainable
+
+__all__ = ["Tables", "tables_of"]
+
+
+class Tables(NamedTuple):
+    """Files of tables, and what the card of a model says of their origin."""
+
+    paths: list[str]
+    provenance: dict[str, Any]
+
+
+def tables_of(
+    options: argparse.Namespace, settings: ExecutorSettings, model: Trainable, work: Path
+) -> Tables:
+    """Find the tables, or make them; every chunk must succeed.
+
+    Raises: ConfigurationError naming the first file or chunk that did not.
+    """
+    ready = [str(path).endswith(model.endings) for path in options.inputs]
+    if not any(ready):
+        return _extracted(options, settings, model, work)
+    if not all(ready):
+        message = "tables and events together cannot be trained on; extract the events first"
+        raise ConfigurationError(message)
+    return Tables(list(options.inputs), {"fileset_hash": _digest(options.inputs)})
+
+
+def _digest(paths: Sequence[str]) -> str:
+    """Digest of what tables hold, whatever their names and their order."""
+    each = sorted(hashlib.sha256(Path(path).read_bytes()).hexdigest() for path in paths)
+    return hashlib.sha256(" ".join(each).encode()).hexdigest()
+
+
+def _extracted(
+    options: argparse.Namespace, settings: ExecutorSettings, model: Trainable, work: Path
+) -> Tables:
+    from commands.configuration import read_config
+    from executors.checks import OutputProbe
+    from executors.execution import execute
+    from executors.fileset import from_inputs
+    from executors.fileset_json import read_fileset
+    from executors.plan import plan_fileset
+    from executors.progress import ConsoleProgress
+
+    config = read_config(options.config) if options.config else {}
+    processor = model.extraction({"output": work, "seed": options.seed, "config": config})
+    tree = processor.tree
+    if options.fileset:
+        entries = read_fileset(options.fileset, tree=tree)
+    else:
+        entries = from_inputs(options.inputs, tree=tree)
+    plan = plan_fileset(entries, chunk_size=options.chunksize)
+    if plan.unknown:
+        message = f"cannot train on what cannot be read: {plan.unknown[0].reason}"
+        raise ConfigurationError(message)
+    with ConsoleProgress(plan.events, len(plan.items), f"extract {model.name}") as progress:
+        result = execute(plan, processor, settings, listener=progress, probe=OutputProbe(work))
+    failed = [record for record in result.ledger.records if record.status != "done"]
+    if result.interrupted:
+        raise KeyboardInterrupt
+    if failed:
+        message = f"{len(failed)} of {len(plan.items)} chunks failed, the first: {failed[0].reason}"
+        raise ConfigurationError(message)
+    outputs = [path for data in result.accumulator.values() for path in data["outputs"]]
+    return Tables(sorted(outputs), {"fileset_hash": plan.fileset_hash, "events": plan.events})

@@ -1,0 +1,78 @@
+"""Training of the models of simulated objects."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from flows.bundle import Bundle
+from flows.optimise import Progress
+from flows.training import NETWORKS, TrainingSettings, TrainingTable, train_object
+from processors.evaluation import evaluate, hold_out
+from processors.extraction import Extraction, load_tables
+from processors.objects.jet import JET
+from processors.objects.muon import MUON
+from processors.objects.table import ObjectTable
+
+__all__ = ["JET_TRAINING", "MUON_TRAINING", "ObjectTraining"]
+
+
+class ObjectTraining:
+    """See :class:`processors.trainables.Trainable`."""
+
+    networks = NETWORKS
+    endings = (".npz",)
+
+    def __init__(self, table: ObjectTable) -> None:
+        self.table, self.name = table, table.name
+
+    def extraction(self, options: Mapping[str, Any]) -> Extraction:
+        """Tables of this object alone."""
+        config = dict(options.get("config") or {}) | {"objects": (self.name,)}
+        return Extraction.from_options(dict(options) | {"config": config})
+
+    def load(self, paths: Sequence[str], reading: Mapping[str, Any]) -> TrainingTable:
+        """Tables name their columns: there is nothing to add."""
+        del reading
+        return load_tables(paths, self.table)
+
+    def hold_out(
+        self, table: TrainingTable, share: float, seed: int
+    ) -> tuple[TrainingTable, TrainingTable]:
+        """Whole events."""
+        return hold_out(table, share, seed)
+
+    def size(self, table: TrainingTable) -> tuple[int, str]:
+        """Reconstructed objects."""
+        reconstructed = int(table.reconstructed.sum())
+        every = f"{len(table.reconstructed):,} generator objects"
+        return reconstructed, f"{every}, {reconstructed:,} reconstructed"
+
+    def train(
+        self,
+        table: TrainingTable,
+        run: Mapping[str, Any],
+        epochs: int | None,
+        progress: Callable[[Progress], None],
+        start_from: Bundle | None,
+    ) -> Bundle:
+        """Fit efficiency, categories, flow."""
+        settings = TrainingSettings(**run)
+        if epochs is not None:
+            recipe = dataclasses.replace(settings.flow, epochs=epochs)
+            settings = dataclasses.replace(settings, flow=recipe)
+        layout = self.table.layout()
+        return train_object(table, layout, settings, progress=progress, start_from=start_from)
+
+    def evaluate(self, bundle: Bundle, table: TrainingTable, seed: int) -> dict[str, Any]:
+        """Distances of every column, a classifier's AUC."""
+        return evaluate(bundle, table, seed)
+
+    def verdict(self, metrics: Mapping[str, Any]) -> str:
+        """The classifier's."""
+        held = f"{metrics['held_out_reconstructed']:,} held-out objects"
+        return f"classifier AUC {metrics['auc']:.3f} on {held}"
+
+
+MUON_TRAINING, JET_TRAINING = ObjectTraining(MUON), ObjectTraining(JET)

@@ -1,0 +1,114 @@
+"""Photons at the sensors of single muons: one row per muon and sensor, the times of its photons."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from processors.tablefile import read_npz, write_npz
+
+__all__ = ["PHOTONS", "SENSORS", "PhotonTable", "join", "load_photons", "save_photons"]
+
+FORMAT_VERSION = 2
+OBJECT = "photon"
+SENSORS: Mapping[str, str] = {
+    "z": "mm",
+    "theta": "deg",
+    "p": "GeV",
+    "hit_time": "ns",
+    "energy": "GeV",
+    "number": "1",
+    "kept": "1",
+    "muon": "1",
+}
+"""Columns of a row with their units: z where the muon is ``lever_arm`` mm behind its vertex, polar
+angle and momentum at the vertex, entrance into the bar after the vertex, energy that all particles
+of the event left in the bar (NaN where nobody knows), photons at the sensor, photons of them in the
+table, digest of the event. The sensor at low z has the mirror image of z and angle."""
+PHOTONS: Mapping[str, str] = {"time": "ns"}
+"""Columns of a photon: at the sensor after the entrance."""
+
+
+class PhotonTable(NamedTuple):
+    """:data:`SENSORS` ``(n,)`` and :data:`PHOTONS` ``(kept.sum(),)``, photons in order of rows."""
+
+    z: np.ndarray
+    theta: np.ndarray
+    p: np.ndarray
+    hit_time: np.ndarray
+    energy: np.ndarray
+    number: np.ndarray
+    kept: np.ndarray
+    muon: np.ndarray
+    time: np.ndarray
+
+    @property
+    def contexts(self) -> np.ndarray:
+        """z, θ, p of every row ``(n, 3)``, float64."""
+        return np.stack([self.z, self.theta, self.p], axis=1).astype(np.float64)
+
+    def take(self, chosen: np.ndarray) -> PhotonTable:
+        """Rows ``(n,)`` with their photons."""
+        rows = {name: getattr(self, name)[chosen] for name in SENSORS}
+        return PhotonTable(**rows, time=self.time[np.repeat(chosen, self.kept)])
+
+    def thinned(self, most: int) -> PhotonTable:
+        """At most so many photons per row, evenly spread over those it has."""
+        kept = np.minimum(self.kept, most)
+        start = np.cumsum(self.kept) - self.kept
+        place = np.arange(int(kept.sum())) - np.repeat(np.cumsum(kept) - kept, kept)
+        share = (2 * place + 1) * np.repeat(self.kept, kept) // (2 * np.repeat(kept, kept))
+        return self._replace(kept=kept, time=self.time[np.repeat(start, kept) + share])
+
+
+def join(parts: Iterable[PhotonTable]) -> PhotonTable:
+    """Rows of one table after those of the other."""
+    return PhotonTable(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+
+
+def save_photons(path: Path, definitions: Mapping[str, Any], table: PhotonTable) -> None:
+    """Write a table, npz without pickle.
+
+    Arguments:
+        path: File; its folder is made.
+        definitions: Lever arm and geometry, as they stand in the card of a model of these photons.
+        table: What to write.
+    """
+    units = {"sensors": dict(SENSORS), "photons": dict(PHOTONS)}
+    header = {"version": FORMAT_VERSION, "object": OBJECT, "units": units}
+    write_npz(path, header | {"definitions": dict(definitions)}, table._asdict())
+
+
+def load_photons(paths: Iterable[str | Path]) -> tuple[dict[str, Any], PhotonTable]:
+    """Definitions of photons, and all their tables, files in order of their names.
+
+    Raises: ValueError where there is no table, a file is none, or two define a photon otherwise.
+    """
+    parts, said = [], None
+    for path in sorted(map(Path, paths)):
+        try:
+            header, arrays = read_npz(path)
+        except (OSError, ValueError, KeyError) as error:
+            message = f"{path} cannot be read as a table ({type(error).__name__}: {error})"
+            raise ValueError(message) from error
+        if header.get("object") != OBJECT or set(arrays) != {*SENSORS, *PHOTONS}:
+            message = (
+                f"{path} is no table of photons of version {FORMAT_VERSION}; name what the "
+                "processor 'photons' or the command 'tables' wrote"
+            )
+            raise ValueError(message)
+        if said is not None and header != said:
+            message = (
+                f"{path} defines photons otherwise than the tables before it: "
+                f"{header['definitions']}, before {said['definitions']}"
+            )
+            raise ValueError(message)
+        said = header
+        parts.append(PhotonTable(**arrays))
+    if said is None:
+        message = "no table of photons; extract them first with the processor 'photons'"
+        raise ValueError(message)
+    return dict(said["definitions"]), join(parts)

@@ -1,0 +1,229 @@
+"""Training of the model of photon times: its columns, how it is fitted, how it is judged."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from flows.bundle import Bundle
+from flows.features import Affine, AfterLight, Arsinh, Log, Logit, Standardise
+from flows.flow_training import NETWORKS, FlowSettings, FlowTable, train_flow
+from flows.layout import ConditionColumn, ObjectLayout, TargetColumn
+from flows.optimise import Progress, Recipe
+from flows.resident import resident
+from flows.tables import held_back
+from processors.errors import ConfigurationError
+from processors.timing.agreement import agreement, carried
+from processors.timing.photons import PhotonTable, load_photons
+from processors.timing.tables import Photons
+from processors.timing.tensors import LEVER_ARM, load_tensors
+
+__all__ = ["PHOTON_TRAINING", "HALVES", "PhotonTraining", "photon_layout"]
+
+logger = logging.getLogger(__name__)
+
+HALVES = ("first", "second")
+"""Parts of the muons, each about one half, that a choice may name."""
+HALVING_SEED = 0
+RESOLUTION = 0.02
+"""ns within which the arsinh is linear: far below a sensor's resolution of 0.1 ns; chosen."""
+BEHIND_SENSOR = 10.0
+"""mm added to the distance from the sensor before its logarithm, as in the yield formula."""
+GENTLE = Recipe(epochs=40, batch=16, lr=3e-4, patience=8)
+"""Fine-tuning: small steps, over when the muons that validate get worse."""
+FEW_MUONS, VALIDATION_OF_FEW = 2000, 0.25
+"""Below so many muons a larger share decides which weights are best; chosen."""
+
+
+def photon_layout(definitions: Mapping[str, Any]) -> ObjectLayout:
+    """Columns of photon times: (z, θ, p) of a muon to times behind its first light.
+
+    Arguments:
+        definitions: Of the tables: lever arm, gap, thickness, ends of the bar.
+    """
+    after_light = AfterLight(
+        depth=definitions["lever_arm_mm"] - definitions["gap_mm"],
+        thickness=definitions["thickness_mm"],
+        low=definitions["bar_low_mm"],
+        high=definitions["bar_high_mm"],
+    )
+    distance = Log(scale=-1.0, offset=definitions["bar_high_mm"] + BEHIND_SENSOR, floor=1.0)
+    return ObjectLayout(
+        object="photon time",
+        collection="PhotonTime",
+        source="BarHit",
+        conditions=(
+            ConditionColumn("z", "mm", (distance, Standardise())),
+            ConditionColumn("theta", "deg", (Affine(1 / 180), Logit(1e-4), Standardise())),
+            ConditionColumn("p", "GeV", (Log(), Standardise())),
+        ),
+        targets=(TargetColumn("time", "ns", (after_light, Arsinh(RESOLUTION), Standardise())),),
+    )
+
+
+class Table:
+    """Photons, and what they mean."""
+
+    def __init__(self, definitions: Mapping[str, Any], photons: PhotonTable) -> None:
+        self.definitions, self.photons = dict(definitions), photons
+
+
+class PhotonTraining:
+    """See :class:`processors.trainables.Trainable`."""
+
+    name = "photon"
+    networks = NETWORKS
+    endings = (".npz", ".pt")
+
+    def extraction(self, options: Mapping[str, Any]) -> Photons:
+        """Tables of simulated muons."""
+        return Photons.from_options(options)
+
+    def load(self, paths: Sequence[str], reading: Mapping[str, Any]) -> Table:
+        """Tables of `photons`, or tensors of the seed with the order of their columns told.
+
+        Arguments:
+            reading: ``order`` and ``lever_arm`` of tensors; ``muons``, one of :data:`HALVES`.
+        """
+        if all(str(path).endswith(".pt") for path in paths):
+            definitions, photons = load_tensors(paths, reading["order"], reading["lever_arm"])
+        else:
+            definitions, photons = load_photons(paths)
+        half = reading.get("muons")
+        if half is not None:
+            second = held_back(photons.muon, 0.5, HALVING_SEED)
+            photons = photons.take(second == bool(HALVES.index(half)))
+        return Table(definitions, photons)
+
+    def hold_out(self, table: Table, share: float, seed: int) -> tuple[Table, Table]:
+        """Whole muons, both sensors."""
+        held = held_back(table.photons.muon, share, seed + 1)  # unlike the split of validation
+        seen, unseen = (table.photons.take(chosen) for chosen in (~held, held))
+        return Table(table.definitions, seen), Table(table.definitions, unseen)
+
+    def size(self, table: Table) -> tuple[int, str]:
+        """Photons."""
+        photons = table.photons
+        muons, seen = len(np.unique(photons.muon)), int(photons.number.sum())
+        kept = "" if seen == len(photons.time) else f", {len(photons.time):,} of them kept"
+        return len(photons.time), f"{muons:,} muons, {seen:,} photons{kept}"
+
+    def train(
+        self,
+        table: Table,
+        run: Mapping[str, Any],
+        epochs: int | None,
+        progress: Callable[[Progress], None],
+        start_from: Bundle | None,
+    ) -> Bundle:
+        """Fit the times, and the numbers of photons where the energies are known."""
+        photons, definitions = table.photons, table.definitions
+        settings = FlowSettings(**dict(run) | {"seed_system": "RowanKell/work_eic"})
+        if len(np.unique(photons.muon)) < FEW_MUONS:
+            settings = dataclasses.replace(settings, validation=VALIDATION_OF_FEW)
+        if start_from is not None:
+            definitions = dict(start_from.card.spec.get("definitions", {}))
+            after = _lever_arm(definitions, start_from)
+            photons = carried(photons, table.definitions[LEVER_ARM], after)
+            settings = dataclasses.replace(settings, flow=GENTLE)
+        if epochs is not None:
+            recipe = dataclasses.replace(settings.flow, epochs=epochs)
+            settings = dataclasses.replace(settings, flow=recipe)
+        return train_flow(
+            _flow_table(photons),
+            photon_layout(table.definitions),
+            settings,
+            definitions=_told(definitions),
+            progress=progress,
+            start_from=start_from,
+        )
+
+    def evaluate(self, bundle: Bundle, table: Table, seed: int) -> dict[str, Any]:
+        """Distances of the times, muon by muon too; numbers of photons over their means."""
+        model = resident(bundle, device="cpu")
+        rows = agreement(model, table.photons, table.definitions[LEVER_ARM], seed)
+        closure = [
+            {
+                "variable": f"time, {row.what}",
+                "ks": row.ks,
+                "ks_floor": row.ks_floor,
+                "w1": row.w1_relative,
+                "w1_floor": row.w1_floor,
+            }
+            for row in rows
+        ]
+        metrics = {
+            "closure": closure,
+            "ks_per_muon": rows[0].ks_per_muon,
+            "held_out_photons": rows[0].photons,
+        }
+        known = np.isfinite(table.photons.energy)
+        if model.counts_samples and known.any():
+            metrics |= _numbers(model, table.photons.take(known))
+        return metrics
+
+    def verdict(self, metrics: Mapping[str, Any]) -> str:
+        """Muon by muon; numbers where they are known."""
+        ratio = metrics["ks_per_muon"]
+        per_muon = "no muon with 20 photons" if ratio is None else f"KS per muon {ratio:.2f}"
+        told = f"{per_muon} of chance on {metrics['held_out_photons']:,} held-out photons"
+        if "numbers_over_mean" in metrics:
+            over, spread = metrics["numbers_over_mean"], metrics["numbers_spread"]
+            told += f"; photons over their mean {over:.4f}, spread over Poisson's {spread:.2f}"
+        return told
+
+
+def _flow_table(photons: PhotonTable) -> FlowTable:
+    """Photons as flows are trained on them; numbers where every row has an energy."""
+    unknown = int((~np.isfinite(photons.energy)).sum())
+    if unknown:
+        logger.warning(
+            "numbers of photons are not learnt: the energy in the bar is unknown in %d of %d rows",
+            unknown,
+            len(photons.energy),
+        )
+    return FlowTable(
+        conditions=photons.contexts.astype(np.float32),
+        counts=photons.kept.astype(np.int64),
+        targets=photons.time[:, None],
+        groups=photons.muon,
+        numbers=None if unknown else photons.number.astype(np.int64),
+        exposure=None if unknown else photons.energy.astype(np.float64),
+    )
+
+
+def _told(definitions: Mapping[str, Any]) -> dict[str, Any]:
+    words = {
+        "z": "along the bar: z of the muon's vertex + lever arm · cot(theta)",
+        "theta": "polar angle of the muon at its vertex",
+        "p": "momentum of the muon at its vertex",
+        "time": "of a photon at the sensor at high z, after the muon entered the bar",
+        "numbers": "photons at the sensor at high z per GeV that the muon leaves in the bar",
+    }
+    return words | dict(definitions)
+
+
+def _lever_arm(definitions: Mapping[str, Any], start: Bundle) -> float:
+    if LEVER_ARM not in definitions:
+        message = (
+            f"bundle {start.card.name!r} does not say where its z lies (definition {LEVER_ARM!r}); "
+            "import the weights again with --lever-arm"
+        )
+        raise ConfigurationError(message)
+    return float(definitions[LEVER_ARM])
+
+
+def _numbers(model: Any, photons: PhotonTable) -> dict[str, float]:
+    """Photons over their mean; their spread over that of Poisson's distribution, 1 if it is one."""
+    mean = model.mean_number(photons.contexts) * photons.energy
+    return {
+        "numbers_over_mean": float(photons.number.sum() / mean.sum()),
+        "numbers_spread": float(np.sqrt(np.mean((photons.number - mean) ** 2 / mean))),
+    }
+
+
+PHOTON_TRAINING = PhotonTraining()

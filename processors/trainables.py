@@ -1,0 +1,91 @@
+"""What can be trained: for each, how its tables are made, fitted and judged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from typing import Any, Protocol
+
+from flows.bundle import Bundle
+from flows.optimise import Progress
+from processors.base import FlowProcessor
+from processors.errors import ConfigurationError
+
+__all__ = ["TRAINABLE", "Trainable", "trainable"]
+
+TRAINABLE: Mapping[str, str] = {
+    "flashsim.muon": "processors.objects.training:MUON_TRAINING",
+    "flashsim.jet": "processors.objects.training:JET_TRAINING",
+    "timing.photon": "processors.timing.training:PHOTON_TRAINING",
+}
+"""Name on the command line to ``module:object``; nothing is imported until it is used."""
+
+
+class Trainable(Protocol):
+    """A model that `train` makes.
+
+    Attributes:
+        name: Of its tables' files and of the bundle.
+        networks: Whose losses ``card.metrics`` holds, in the order of their training.
+        endings: Of files that are tables already and need no extraction.
+    """
+
+    name: str
+    networks: tuple[str, ...]
+    endings: tuple[str, ...]
+
+    def extraction(self, options: Mapping[str, Any]) -> FlowProcessor:
+        """Processor that writes the tables; ``options`` as in `FlowProcessor.from_options`."""
+        ...
+
+    def load(self, paths: Sequence[str], reading: Mapping[str, Any]) -> Any:
+        """Tables of files, as one; ``reading``: what files do not say of themselves.
+
+        Raises: ValueError where a file is no such table.
+        """
+        ...
+
+    def hold_out(self, table: Any, share: float, seed: int) -> tuple[Any, Any]:
+        """Split off a share of the events, or muons, that training never sees."""
+        ...
+
+    def size(self, table: Any) -> tuple[int, str]:
+        """How many things there are to judge a model by; one line about the table."""
+        ...
+
+    def train(
+        self,
+        table: Any,
+        run: Mapping[str, Any],
+        epochs: int | None,
+        progress: Callable[[Progress], None],
+        start_from: Bundle | None,
+    ) -> Bundle:
+        """Fit.
+
+        Arguments:
+            run: Fields of :class:`flows.training_run.RunSettings`.
+            epochs: Passes of the flow; ``None`` for the usual number.
+        """
+        ...
+
+    def evaluate(self, bundle: Bundle, table: Any, seed: int) -> dict[str, Any]:
+        """Metrics on rows that training did not see; ``closure`` lists distances by variable."""
+        ...
+
+    def verdict(self, metrics: Mapping[str, Any]) -> str:
+        """One line about the metrics."""
+        ...
+
+
+def trainable(name: str) -> Trainable:
+    """What has a name.
+
+    Raises: ConfigurationError listing the names there are.
+    """
+    if name not in TRAINABLE:
+        message = f"object {name!r} cannot be trained; choose from {', '.join(TRAINABLE)}"
+        raise ConfigurationError(message)
+    module, _, attribute = TRAINABLE[name].partition(":")
+    found: Trainable = getattr(import_module(module), attribute)
+    return found
