@@ -76,6 +76,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--seed", type=int, default=1, metavar="S", help="default: 1")
     parser.add_argument("--epochs", type=int, metavar="N", help="passes of the flow; default: 40")
+    parser.add_argument("--lr", type=float, metavar="R", help="largest learning rate of the flow")
     parser.add_argument("--threads", type=int, metavar="N", help="default: all cores")
     parser.add_argument(
         "--device",
@@ -97,6 +98,8 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         value = getattr(options, name)
         if value is not None and value < 1:
             parser.error(f"--{name} must be at least 1, found {value}")
+    if options.lr is not None and not 0 < options.lr < 1:
+        parser.error(f"--lr must lie between 0 and 1, found {options.lr}")
     if not 0 <= options.seed < 2**63:
         parser.error(f"--seed must be at least 0 and below 2^63, found {options.seed}")
     return options
@@ -128,7 +131,7 @@ def _train(options: argparse.Namespace) -> int:
             "threads": threads,
             "device": device,
         }
-        bundle = model.train(seen, run, options.epochs, _tell, start)
+        bundle = model.train(seen, run, _recipe(options), _tell, start)
         metrics = model.evaluate(bundle, unseen, options.seed)
         bundle = _with_metrics(bundle, metrics)
         bundle.save(options.output)
@@ -190,6 +193,12 @@ def _device(name: str) -> str:
         msg = "--device cuda: torch sees no GPU here; use auto or cpu, or a node with one"
         raise ConfigurationError(msg)
     return name
+
+
+def _recipe(options: argparse.Namespace) -> dict[str, Any]:
+    """What of the flow's recipe was given."""
+    given = {"epochs": options.epochs, "lr": options.lr}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _run(options: argparse.Namespace, tables: Tables) -> dict[str, Any]:

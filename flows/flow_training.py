@@ -152,7 +152,7 @@ def train_flow(
         model = FlowModel.from_bundle(start_from, where=f"bundle {start_from.card.name!r}")
         learner = TrainableFlow(model.plan)
     trainer = _Trainer(model, learner, table, settings, progress)
-    histories = {"flow": trainer.flow()}
+    histories = {"flow": trainer.flow(keep_start=start_from is not None)}
     numbers = model.numbers
     if table.numbers is not None:
         numbers, histories["numbers"] = trainer.numbers()
@@ -224,15 +224,15 @@ class _Trainer:
         self.offsets = torch.cumsum(self.counts, 0) - self.counts
         self.held = torch.from_numpy(held_back(table.groups, settings.validation, settings.seed))
 
-    def flow(self) -> History:
-        """Train the flow on the contexts that have samples."""
+    def flow(self, *, keep_start: bool) -> History:
+        """Train the flow on the contexts that have samples; see :func:`optimise`."""
         weights = self.counts.double().pow(self.settings.emphasis)
         weights = (weights / weights[self.counts > 0].mean()).float()
 
         def loss(rows: Tensor) -> Tensor:
             return -weights[rows] * self._density(rows)
 
-        return self._run("flow", self.learner, loss, self.counts.cpu() > 0)
+        return self._run("flow", self.learner, loss, self.counts.cpu() > 0, keep_start)
 
     def numbers(self) -> tuple[PoissonMean, History]:
         """Train the mean number of samples."""
@@ -266,7 +266,12 @@ class _Trainer:
         return density.mean(1)
 
     def _run(
-        self, name: str, module: nn.Module, loss: Callable[[Tensor], Tensor], usable: Tensor
+        self,
+        name: str,
+        module: nn.Module,
+        loss: Callable[[Tensor], Tensor],
+        usable: Tensor,
+        keep_start: bool = False,
     ) -> History:
         settings, folder = self.settings, self.settings.checkpoints
         rows = torch.arange(len(usable))
@@ -282,6 +287,7 @@ class _Trainer:
             progress=self.progress,
             checkpoint=None if folder is None else folder / f"{name}.pt",
             fingerprint=f"{self.fingerprint} {settings_of(name, NETWORKS, settings)}",
+            keep_start=keep_start,
         )
 
 

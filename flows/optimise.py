@@ -83,18 +83,20 @@ class Progress(NamedTuple):
 class History:
     """Loss curves of one network.
 
-    ``train`` is the mean over the epoch's steps, ``validation`` that of the averaged weights.
+    ``train`` is the mean over the epoch's steps, ``validation`` that of the averaged weights,
+    ``start`` that of the weights before the first step, where they are worth keeping.
     """
 
     train: list[float] = field(default_factory=list)
     validation: list[float] = field(default_factory=list)
     best_epoch: int = -1
     skipped_steps: int = 0
+    start: float = math.inf
 
     @property
     def best(self) -> float:
         """Lowest validation loss."""
-        return min(self.validation, default=math.inf)
+        return min(self.start, *self.validation, math.inf)
 
 
 Loss = Callable[[Tensor], Tensor]
@@ -113,6 +115,7 @@ def optimise(
     progress: Callable[[Progress], None] | None = None,
     checkpoint: Path | None = None,
     fingerprint: str = "",
+    keep_start: bool = False,
 ) -> History:
     """Train ``module`` and leave the best averaged weights in it.
 
@@ -127,6 +130,8 @@ def optimise(
         progress: Called after every epoch.
         checkpoint: File written after every epoch; if it is there, training goes on from it.
         fingerprint: What the checkpoint must belong to.
+        keep_start: The weights before the first step are those of a trained network: they stay
+            where no epoch is better.
     Raises: TrainingError if more than one step in a hundred has a loss that is not finite, or if
         the checkpoint belongs to another training.
     """
@@ -137,6 +142,8 @@ def optimise(
     if checkpoint is not None and checkpoint.is_file():
         run.load(checkpoint, fingerprint)
         _log.info("%s goes on after epoch %d from %s", stage, run.epoch, checkpoint)
+    elif keep_start:
+        run.history.start = run.measure(loss, validation)
     started = time.perf_counter()
     while run.epoch < recipe.epochs and not run.stalled():
         begun = time.perf_counter()
@@ -227,14 +234,19 @@ class _Run:
         """Measure the averaged weights; keep them if they are the best so far."""
         current = [p.detach().clone() for p in self.parameters]
         self._put(self.average)
-        chunks = [loss(rows).double().sum() for rows in torch.split(validation, EVALUATION_ROWS)]
-        value = float(sum(chunks)) / len(validation)
+        value = self.measure(loss, validation)
         self._put(current)
         self.history.train.append(mean)
         if value < self.history.best:
             self.history.best_epoch = self.epoch - 1
             self.best = [p.clone() for p in self.average]
         self.history.validation.append(value)
+
+    @torch.no_grad()
+    def measure(self, loss: Loss, validation: Tensor) -> float:
+        """Mean loss of the weights of now."""
+        chunks = [loss(rows).double().sum() for rows in torch.split(validation, EVALUATION_ROWS)]
+        return float(sum(chunks)) / len(validation)
 
     @torch.no_grad()
     def restore_best(self) -> None:
@@ -263,6 +275,7 @@ class _Run:
             "history": [self.history.train, self.history.validation],
             "best_epoch": self.history.best_epoch,
             "skipped_steps": self.history.skipped_steps,
+            "start": self.history.start,
         }
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_suffix(".part")
@@ -285,4 +298,5 @@ class _Run:
         self.optimiser.load_state_dict(state["optimiser"])
         self.generator.set_state(state["generator"])
         train, validation = state["history"]
-        self.history = History(train, validation, state["best_epoch"], state["skipped_steps"])
+        counts = state["best_epoch"], state["skipped_steps"]
+        self.history = History(train, validation, *counts, state["start"])

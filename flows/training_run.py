@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
 import sys
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -108,7 +109,8 @@ def ranges(
 
 def curves(history: History) -> dict[str, Any]:
     """What the card says of one network's training."""
-    return {
+    start = {"start_loss": history.start} if math.isfinite(history.start) else {}
+    return start | {
         "best_loss": history.best,
         "best_epoch": history.best_epoch,
         "train_loss": history.train,

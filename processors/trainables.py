@@ -57,7 +57,7 @@ class Trainable(Protocol):
         self,
         table: Any,
         run: Mapping[str, Any],
-        epochs: int | None,
+        recipe: Mapping[str, Any],
         progress: Callable[[Progress], None],
         start_from: Bundle | None,
     ) -> Bundle:
@@ -65,7 +65,7 @@ class Trainable(Protocol):
 
         Arguments:
             run: Fields of :class:`flows.training_run.RunSettings`.
-            epochs: Passes of the flow; ``None`` for the usual number.
+            recipe: Fields of the flow's :class:`flows.optimise.Recipe` that are not the usual ones.
         """
         ...
 

@@ -53,15 +53,14 @@ class ObjectTraining:
         self,
         table: TrainingTable,
         run: Mapping[str, Any],
-        epochs: int | None,
+        recipe: Mapping[str, Any],
         progress: Callable[[Progress], None],
         start_from: Bundle | None,
     ) -> Bundle:
         """Fit efficiency, categories, flow."""
         settings = TrainingSettings(**run)
-        if epochs is not None:
-            recipe = dataclasses.replace(settings.flow, epochs=epochs)
-            settings = dataclasses.replace(settings, flow=recipe)
+        flow = dataclasses.replace(settings.flow, **recipe)
+        settings = dataclasses.replace(settings, flow=flow)
         layout = self.table.layout()
         return train_object(table, layout, settings, progress=progress, start_from=start_from)
 

@@ -86,7 +86,9 @@ def binned(hists: Mapping[str, hist.Hist]) -> Iterator[dict[str, Any]]:
     for bins in product(*labels):
         places, names = zip(*bins, strict=True)
         chosen = hists["photon_time"][(slice(None), *places, slice(None))]
-        yield from _row("Photon", ", ".join(names), chosen)
+        photons = effective_entries(chosen["full", :])
+        for row in _row("Photon", ", ".join(names), chosen):
+            yield row | {"photons": photons}
 
 
 def resolutions(hists: Mapping[str, hist.Hist]) -> Iterator[dict[str, Any]]:

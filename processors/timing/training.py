@@ -33,8 +33,10 @@ RESOLUTION = 0.02
 """ns within which the arsinh is linear: far below a sensor's resolution of 0.1 ns; chosen."""
 BEHIND_SENSOR = 10.0
 """mm added to the distance from the sensor before its logarithm, as in the yield formula."""
-GENTLE = Recipe(epochs=40, batch=16, lr=3e-4, patience=8)
-"""Fine-tuning: small steps, over when the muons that validate get worse."""
+GENTLE = Recipe(epochs=100, batch=16, lr=2e-5, patience=20)
+"""Fine-tuning: networks of the seed see lengths in mm, which larger steps than its own break."""
+NUMBERS, LEAST_STEPS = Recipe(epochs=10, batch=128, lr=4e-3), 3000
+"""Training of the numbers, with as many more passes as so many steps take; chosen."""
 FEW_MUONS, VALIDATION_OF_FEW = 2000, 0.25
 """Below so many muons a larger share decides which weights are best; chosen."""
 
@@ -116,13 +118,15 @@ class PhotonTraining:
         self,
         table: Table,
         run: Mapping[str, Any],
-        epochs: int | None,
+        recipe: Mapping[str, Any],
         progress: Callable[[Progress], None],
         start_from: Bundle | None,
     ) -> Bundle:
         """Fit the times, and the numbers of photons where the energies are known."""
         photons, definitions = table.photons, table.definitions
-        settings = FlowSettings(**dict(run) | {"seed_system": "RowanKell/work_eic"})
+        passes = max(NUMBERS.epochs, -(-LEAST_STEPS * NUMBERS.batch // max(len(photons.z), 1)))
+        numbers = dataclasses.replace(NUMBERS, epochs=passes, patience=passes)
+        settings = FlowSettings(**run, numbers=numbers, seed_system="RowanKell/work_eic")
         if len(np.unique(photons.muon)) < FEW_MUONS:
             settings = dataclasses.replace(settings, validation=VALIDATION_OF_FEW)
         if start_from is not None:
@@ -130,9 +134,8 @@ class PhotonTraining:
             after = _lever_arm(definitions, start_from)
             photons = carried(photons, table.definitions[LEVER_ARM], after)
             settings = dataclasses.replace(settings, flow=GENTLE)
-        if epochs is not None:
-            recipe = dataclasses.replace(settings.flow, epochs=epochs)
-            settings = dataclasses.replace(settings, flow=recipe)
+        flow = dataclasses.replace(settings.flow, **recipe)
+        settings = dataclasses.replace(settings, flow=flow)
         return train_flow(
             _flow_table(photons),
             photon_layout(table.definitions),

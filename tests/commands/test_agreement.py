@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from commands.agreement import ORDERS
 from commands.agreement import main as agreement
 from commands.bundle import main as bundle
-from processors.timing import tensors
+from commands.reading import HALVES, ORDERS
+from processors.timing import tensors, training
 from processors.timing.agreement import DRAWS
 from processors.timing.agreement import agreement as compare
+from processors.timing.photons import PhotonTable
 
 FILES = ("vary_1file_1000events_file0.pt", "test_1file_10events.pt")
 WEIGHTS = {
@@ -71,12 +72,16 @@ class Known:
 
 
 def test_z_is_carried_to_the_models_lever_arm():
-    photons = {
-        "z": np.repeat([0.0, 100.0], [30, 10]),
-        "theta": np.repeat([45.0, 10.0], [30, 10]),
-        "p": np.repeat([5.0, 6.0], [30, 10]),
-        "time": np.linspace(0, 1, 40),
-    }
+    columns = {"z": [0.0, 50.0, 100.0], "theta": [45.0, 30.0, 10.0], "p": [5.0, 6.0, 6.0]}
+    photons = PhotonTable(
+        **{name: np.array(values) for name, values in columns.items()},
+        hit_time=np.zeros(3),
+        energy=np.ones(3),
+        number=np.array([30, 0, 10]),
+        kept=np.array([30, 0, 10]),
+        muon=np.arange(3),
+        time=np.linspace(0, 1, 40),
+    )
     model = Known()
     every, away = compare(model, photons, lever_arm=1.0)
     assert (every.photons, every.muons, every.outside) == (40, 2, 1)
@@ -99,3 +104,12 @@ def test_what_does_not_fit_ends_with_two_and_a_sentence(repository, tmp_path, ca
 
 def test_the_orders_are_those_that_can_be_read():
     assert tuple(tensors.ORDERS) == ORDERS
+    assert training.HALVES == HALVES
+
+
+def test_tensors_say_nothing_of_themselves(repository, tmp_path, capsys):
+    bundle = str(repository / "processors" / "bundles" / "photon_times")
+    table = tmp_path / "t.pt"
+    torch.save(torch.zeros(2, 5), table)
+    assert agreement([bundle, str(table)]) == 2
+    assert "give --order (2024-07 or 2024-08) and --lever-arm" in capsys.readouterr().err

@@ -279,11 +279,11 @@ def test_events_without_hits_have_no_photons(run_bars, timing, tmp_path):
     assert result["counters"]["events.written"] == EVENTS
 
 
-def test_without_a_bundle_it_says_how_to_make_one(bars, tmp_path, capsys):
-    assert main(["timing", str(bars), "--output", str(tmp_path / "out")]) == 2
+def test_several_bundles_are_refused(bars, photon_bundle, tmp_path, capsys):
+    twice = ["--bundle", str(photon_bundle)] * 2
+    assert main(["timing", str(bars), "--output", str(tmp_path / "out"), *twice]) == 2
     said = " ".join(capsys.readouterr().err.split())
-    assert "timing takes one bundle, found 0; name it with --bundle" in said
-    assert "bundle import normflows" in said
+    assert "timing takes one bundle, found 2; name it with --bundle" in said
 
 
 def test_events_without_numbers_are_not_compared_by_them(bars, tmp_path, capsys):
@@ -296,7 +296,7 @@ def test_events_without_numbers_are_not_compared_by_them(bars, tmp_path, capsys)
 def test_without_input_it_takes_the_shipped_bars(repository):
     (path,) = Timing.default_inputs()
     assert path == repository / "samples" / "data" / "bars.root"
-    assert Timing.default_bundles() == []
+    assert Timing.default_bundles() == [repository / "processors" / "bundles" / "photon_times"]
 
 
 def test_other_models_are_refused(timing, photon_bundle, repository):

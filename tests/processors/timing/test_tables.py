@@ -11,9 +11,10 @@ from executors.fileset import DEFAULT_TREE
 from executors.fileset_json import parse_fileset
 from processors.errors import ConfigurationError, InputError, MissingBranchError
 from processors.timing.config import BarConfig, PhotonsConfig
+from processors.timing.photons import PhotonTable, load_photons, save_photons
 from processors.timing.schema import DetectorSchema
-from processors.timing.tables import CUTS, Photons, load_photons
-from processors.timing.tensors import load_tensor
+from processors.timing.tables import CUTS, Photons
+from processors.timing.tensors import load_tensor, load_tensors
 from samples.timing import edm4hep
 from samples.timing.production import batch
 from tests.processors.timing.conftest import EVENTS, REQUEST, single, write
@@ -23,32 +24,51 @@ def rows_of(result):
     return load_photons(result["outputs"])
 
 
+def by_muon(table):
+    """Rows in an order that does not depend on chunks; photons per row, sorted."""
+    order = np.lexsort((table.theta, table.z, table.muon))
+    rows = {name: getattr(table, name)[order] for name in PhotonTable._fields[:-1]}
+    times = np.split(table.time, np.cumsum(table.kept)[:-1])
+    return rows, [np.sort(times[row]) for row in order]
+
+
 def test_rows_are_the_truth_of_the_sample(bars, run_bars, tmp_path):
-    result = run_bars(Photons(PhotonsConfig(output=str(tmp_path), lever_arm=6.0)), bars)
-    header, rows = rows_of(result)
-    truth = batch(REQUEST, 0)
-    muon = truth.tracks.muon[truth.photons.crossing]
-    high = truth.photons.sensor == 2
-    z = truth.muons.z[muon] + 6.0 / np.tan(truth.muons.theta[muon])
-    theta = np.degrees(truth.muons.theta[muon])
-    bar = REQUEST.bar
-    kept = (z >= bar.low) & (z <= bar.high)
-    expected = {
-        "z": np.where(high, z, bar.low + bar.high - z),
-        "theta": np.where(high, theta, 180 - theta),
-        "p": truth.muons.momentum[muon],
-        "time": truth.photons.time - truth.tracks.time[truth.photons.crossing],
-    }
-    for name, values in expected.items():
-        # stored as float32: 2^-24 of the largest z; times are differences of such
-        assert rows[name] == pytest.approx(values[kept], rel=1e-6, abs=1e-4), name
-    assert len(np.unique(rows["muon"])) == len(np.unique(muon[kept]))
-    assert header["definitions"]["lever_arm_mm"] == 6.0
-    assert header["units"]["theta"] == "deg"
+    config = PhotonsConfig(output=str(tmp_path), lever_arm=6.0, most_photons=10**6, decay_time=1.8)
+    result = run_bars(Photons(config), bars)
+    definitions, table = rows_of(result)
+    truth, bar = batch(REQUEST, 0), REQUEST.bar
+    z = truth.muons.z + 6.0 / np.tan(truth.muons.theta)
+    theta = np.degrees(truth.muons.theta)
+    muons = np.flatnonzero((z >= bar.low) & (z <= bar.high))
+    number = np.bincount(
+        2 * truth.tracks.muon[truth.photons.crossing] + truth.photons.sensor - 1,
+        minlength=2 * EVENTS,
+    ).reshape(-1, 2)
+    energy = np.bincount(truth.tracks.muon, truth.tracks.energy, minlength=EVENTS)
+    for end in (0, 1):
+        expected = {
+            "z": z if end else bar.low + bar.high - z,
+            "theta": theta if end else 180 - theta,
+            "p": truth.muons.momentum,
+            "energy": energy,
+            "number": number[:, end],
+            "kept": number[:, end],
+        }
+        for name, values in expected.items():
+            found = getattr(table, name)[end::2]
+            # stored as float32: 2^-24 of the largest z
+            assert found == pytest.approx(values[muons], rel=1e-6, abs=1e-4), name
+    times = truth.photons.time - truth.tracks.time[truth.photons.crossing]
+    inside = np.isin(truth.tracks.muon[truth.photons.crossing], muons)
+    assert np.sort(table.time) == pytest.approx(np.sort(times[inside]), abs=1e-4)
+    assert len(np.unique(table.muon)) == len(muons)
+    assert definitions["lever_arm_mm"] == 6.0
+    assert definitions["decay_time_ns"] == 1.8
     counters = result["counters"]
     cut = sum(counters[f"events.cut.{name}"] for name in CUTS)
     assert counters["events.read"] == EVENTS == counters["events.written"] + cut
-    assert counters["photons.out"] == len(rows["z"])
+    assert counters["photons.out"] == len(table.time) == table.number.sum()
+    assert counters["photons.thinned"] == 0
 
 
 def test_the_lever_arm_moves_grazing_muons_alone(bars, run_bars, tmp_path):
@@ -56,24 +76,53 @@ def test_the_lever_arm_moves_grazing_muons_alone(bars, run_bars, tmp_path):
     for arm in (1.0, 6.0):
         config = PhotonsConfig(output=str(tmp_path / str(arm)), lever_arm=arm)
         tables[arm] = rows_of(run_bars(Photons(config), bars))[1]
-    shared = np.isin(tables[1.0]["muon"], tables[6.0]["muon"])
-    other = np.isin(tables[6.0]["muon"], tables[1.0]["muon"])
-    moved = tables[6.0]["z"][other] - tables[1.0]["z"][shared]
-    slope = 5.0 / np.tan(np.radians(tables[1.0]["theta"][shared]))
-    assert moved == pytest.approx(slope, abs=1e-3)  # float32 of some hundred mm
+    near, far = (
+        tables[arm].take(np.isin(tables[arm].muon, tables[7.0 - arm].muon)) for arm in (1.0, 6.0)
+    )
+    slope = 5.0 / np.tan(np.radians(near.theta))
+    assert far.z - near.z == pytest.approx(slope, abs=1e-3)  # float32 of some hundred mm
 
 
 def test_chunks_and_blocks_change_nothing(bars, run_bars, tmp_path):
     tables = []
     for number, (chunk, block) in enumerate(((100, 100), (32, 7))):
         config = PhotonsConfig(output=str(tmp_path / str(number)), block_events=block)
-        result = run_bars(Photons(config), bars, chunksize=chunk)
-        rows = rows_of(result)[1]
-        tables.append(
-            {name: values[np.lexsort(tuple(rows.values()))] for name, values in rows.items()}
-        )
-    for name, values in tables[0].items():
-        assert np.array_equal(values, tables[1][name]), name
+        tables.append(by_muon(rows_of(run_bars(Photons(config), bars, chunksize=chunk))[1]))
+    for name, values in tables[0][0].items():
+        assert np.array_equal(values, tables[1][0][name]), name
+    for first, second in zip(tables[0][1], tables[1][1], strict=True):
+        assert np.array_equal(first, second)
+
+
+def test_thinned_photons_are_spread_over_all_and_counted(bars, run_bars, tmp_path):
+    whole, few = (
+        run_bars(Photons(PhotonsConfig(output=str(tmp_path / str(most)), most_photons=most)), bars)
+        for most in (10**6, 20)
+    )
+    every, some = rows_of(whole)[1], rows_of(few)[1]
+    assert np.array_equal(some.number, every.number)
+    assert np.array_equal(some.kept, np.minimum(every.number, 20))
+    thinned = whole["counters"]["photons.out"] - few["counters"]["photons.out"]
+    assert few["counters"]["photons.thinned"] == thinned > 0
+    rows, left = (np.split(t.time, np.cumsum(t.kept)[:-1]) for t in (every, some))
+    for before, after in zip(rows, left, strict=True):
+        places = np.searchsorted(np.sort(before), np.sort(after))
+        assert np.array_equal(np.sort(before)[places], np.sort(after))
+    many = int(np.argmax(every.kept))
+    steps = np.diff([np.flatnonzero(rows[many] == time)[0] for time in left[many]])
+    assert steps.max() - steps.min() <= 1
+
+
+def test_files_without_energies_say_so(run_bars, tmp_path):
+    content = single()
+    hits = content["HcalBarrelHits"]
+    photons = ak.local_index(hits["EDep"]) >= 1  # the muon's deposit is the first hit
+    for name in ("HcalBarrelHits", "_HcalBarrelHits_MCParticle"):
+        content[name] = content[name][photons]
+    path = write(tmp_path / "dark.root", content)
+    table = rows_of(run_bars(Photons(PhotonsConfig(output=str(tmp_path / "out"))), path))[1]
+    assert len(table.number) > 0
+    assert np.isnan(table.energy).all()
 
 
 def spoiled(change):
@@ -195,10 +244,11 @@ def test_the_seeds_tensors_are_read_in_their_order_alone(real_data):
         ("vary_1file_1000events_file0.pt", 29_486),
         ("test_1file_10events.pt", 1_097),
     ):
-        columns = load_tensor(folder / name, "2024-07")
-        assert len(columns["time"]) == photons
-        assert np.all(columns["p"] == 5.0)
-        assert columns["time"].min() > 5
+        table = load_tensor(folder / name, "2024-07")
+        assert len(table.time) == photons == table.number.sum()
+        assert np.all(table.p == 5.0)
+        assert table.time.min() > 5
+        assert np.isnan(table.energy).all()
         with pytest.raises(InputError, match="orders that can: 2024-07"):
             load_tensor(folder / name, "2024-08")
 
@@ -217,3 +267,32 @@ def test_tensors_that_are_none_are_refused(tmp_path):
     path.write_bytes(b"junk")
     with pytest.raises(InputError, match="cannot be read as a tensor"):
         load_tensor(path, "2024-08")
+
+
+def test_tensors_do_not_say_what_they_hold(tmp_path):
+    path = tmp_path / "a.pt"
+    torch.save(torch.full((3, 5), 0.5), path)
+    for order, arm in ((None, 1.0), ("2024-07", None)):
+        with pytest.raises(InputError, match="says neither the order"):
+            load_tensors([path], order, arm)
+    definitions, table = load_tensors([path], "2024-08", 1.0)
+    assert definitions["lever_arm_mm"] == 1.0
+    assert table.kept.tolist() == [3]
+
+
+def test_tables_that_do_not_belong_together_are_refused(bars, run_bars, tmp_path):
+    config = PhotonsConfig(output=str(tmp_path / "out"))
+    definitions, table = rows_of(run_bars(Photons(config), bars))
+    first, other = tmp_path / "a.npz", tmp_path / "b.npz"
+    save_photons(first, definitions, table)
+    save_photons(other, definitions | {"lever_arm_mm": 1.0}, table)
+    with pytest.raises(ValueError, match=r"b\.npz defines photons otherwise"):
+        load_photons([other, first])
+    np.savez(other, header=np.frombuffer(b"{}", dtype=np.uint8), z=np.zeros(1))
+    with pytest.raises(ValueError, match="is no table of photons of version 2"):
+        load_photons([other])
+    other.write_bytes(b"junk")
+    with pytest.raises(ValueError, match="cannot be read as a table"):
+        load_photons([other])
+    with pytest.raises(ValueError, match="extract them first"):
+        load_photons([])

@@ -1,0 +1,149 @@
+"""Photon times against their truth: the toy's, and the seed's real photons.
+
+Everything goes through the command line, as a user would do it.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import tempfile
+from collections.abc import Sequence
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Any
+
+from run_processor import main as flashbrew
+from samples.timing.__main__ import main as generate
+
+__all__ = ["measure_real", "measure_toy"]
+
+EVENTS, SEED = 90_000, 301
+"""Fresh muons of all angles; the shipped sample has seed 0, the training sample 101."""
+HEADLINE_EVENTS, HEADLINE_SEED = 25_000, 302
+HEADLINE = ("--z", "-700", "-700", "--theta", "90", "90", "--momentum", "10", "10")
+"""As the seed's headline: muons of 10 GeV at right angles, 1.5 m from the sensor at high z."""
+LEAST_PHOTONS = 200_000
+"""In a bin of z, θ, p whose KS counts: its noise floor is 0.0027."""
+LEAST_SENSORS, NEAREST = 20_000, 200.0
+"""Sensors in a bin of z whose width counts, mm between bin and sensor."""
+SENSOR = 770.0
+TENSOR = "vary_1file_1000events_file0.pt"
+WEIGHTS = "August_06_run_3_3context_1flows_10hl_128hu_2000bs.pth"
+LEVER_ARM = "6"
+TOLD = ("--order", "2024-07", "--lever-arm", "1")
+
+
+def measure_toy(bundle: Path | None = None, events: int = EVENTS) -> dict[str, Any]:
+    """Compare drawn photons with those of a fresh toy.
+
+    Arguments:
+        bundle: Model; default: the shipped one.
+        events: Of all angles.
+    Returns: ``ks_max`` with its ``ks_floor`` and the bins behind it; ``sigma_first_ratio``, the
+        farthest from one, with its error and the bins behind it; ``headline``: mean and width of
+        the first and second photon for muons at one place.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        wide = _validation(folder / "wide", bundle, ["--events", str(events), "--seed", str(SEED)])
+        options = ["--events", str(HEADLINE_EVENTS), "--seed", str(HEADLINE_SEED), *HEADLINE]
+        near = _validation(folder / "headline", bundle, options)
+    bins = [row for row in wide["bins"] if row["photons"] >= LEAST_PHOTONS]
+    worst = max(bins, key=lambda row: row["ks"])
+    ratios = _ratios(wide["resolutions"])
+    farthest = max(ratios, key=lambda row: abs(row["ratio"] - 1.0))
+    return {
+        "ks_max": worst["ks"],
+        "ks_floor": worst["ks_floor"],
+        "ks_bin": worst["variable"],
+        "ks_bins": len(bins),
+        "sigma_first_ratio": farthest["ratio"],
+        "sigma_first_error": farthest["error"],
+        "sigma_first_bins": ratios,
+        "headline": [
+            {key: row[key] for key in ("photon", "source", "bin", "sensors", *_MOMENTS)}
+            for row in near["resolutions"]
+            if row.get("photon") and row["bin"] == near["resolutions"][0]["bin"]
+        ],
+    }
+
+
+_MOMENTS = ("mean", "mean_error", "width", "width_error")
+
+
+def measure_real(data: Path) -> dict[str, Any]:
+    """Compare the seed's weights, imported and learnt further on half of the muons, on the rest.
+
+    Arguments:
+        data: Folder of the seed's weights and photons.
+    Returns: ``ks_real_norm``: median over the muons of KS over its expectation for their numbers of
+        photons, 1 is perfect, ``imported`` and ``fine_tuned``; ``ks_real`` and its floor, of all
+        photons together.
+    """
+    tensor = str(data / TENSOR)
+    with tempfile.TemporaryDirectory() as name:
+        imported, tuned = Path(name) / "imported", Path(name) / "tuned"
+        weights = [str(data / WEIGHTS), "--lever-arm", LEVER_ARM, "--thickness", "10"]
+        _call(["bundle", "import", "normflows", *weights, "--output", str(imported)])
+        options = ["--from", str(imported), "--output", str(tuned), "--executor", "iterative"]
+        _call(["train", "timing.photon", tensor, *TOLD, "--muons", "first", *options])
+        found = {}
+        for label, model in (("imported", imported), ("fine_tuned", tuned)):
+            told = [*TOLD, "--muons", "second", "--json"]
+            text = _call(["agreement", str(model), tensor, *told])
+            found[label] = json.loads(text)[TENSOR][0]
+    return {
+        "ks_real_norm": {label: row["ks_per_muon"] for label, row in found.items()},
+        "ks_real": {label: row["ks"] for label, row in found.items()},
+        "ks_real_floor": found["imported"]["ks_floor"],
+        "real_muons": found["imported"]["muons"],
+    }
+
+
+def _validation(folder: Path, bundle: Path | None, options: Sequence[str]) -> dict[str, Any]:
+    """Section of the report that compares drawn photons with those of the generated file."""
+    folder.mkdir()
+    bars, out = folder / "bars.root", folder / "out"
+    if generate([*options, "-o", str(bars)]):
+        message = f"the toy cannot be made: {' '.join(options)}"
+        raise RuntimeError(message)
+    chosen = [] if bundle is None else ["--bundle", str(bundle)]
+    arguments = ["timing", str(bars), *chosen, "--output", str(out), "--format", "none"]
+    _call([*arguments, "--executor", "futures", "--chunksize", "10000"])
+    bars.unlink()
+    report = json.loads((out / "report.json").read_text())
+    validation: dict[str, Any] = report["validation"]
+    return validation
+
+
+def _ratios(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Width of the first photon over that of the truth, in bins far enough with enough sensors."""
+    widths: dict[str, dict[str, dict[str, Any]]] = {}
+    for row in rows:
+        if row.get("photon") == "first":
+            widths.setdefault(row["bin"], {})[row["source"]] = row
+    found = []
+    for place, pair in widths.items():
+        enough = len(pair) == 2 and min(row["sensors"] for row in pair.values()) >= LEAST_SENSORS
+        if enough and SENSOR - float(place.split()[-1]) >= NEAREST:
+            full, flash = pair["full"], pair["flash"]
+            relative = [row["width_error"] / row["width"] for row in pair.values()]
+            ratio = flash["width"] / full["width"]
+            error = ratio * (relative[0] ** 2 + relative[1] ** 2) ** 0.5
+            found.append({"bin": place, "ratio": ratio, "error": error, "full": full["width"]})
+    return found
+
+
+def _call(arguments: Sequence[str]) -> str:
+    """Standard output of a command.
+
+    Raises: RuntimeError where it does not end with 0.
+    """
+    text = io.StringIO()
+    with redirect_stdout(text):
+        status = flashbrew(list(arguments))
+    if status:
+        message = f"flashbrew {' '.join(arguments)} ended with {status}"
+        raise RuntimeError(message)
+    return text.getvalue()

@@ -1,0 +1,124 @@
+"""Training of photon times from the command line: the toy, its tables, the seed's photons."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from commands.agreement import main as agreement
+from commands.bundle import main as bundle
+from commands.train import main as train
+from flows.bundle import Bundle
+from flows.reference import compare
+from flows.resident import resident
+from processors.timing.photons import load_photons
+from samples.timing.bar import photon_yield
+from samples.timing.production import Request, produce
+
+SHORT = ["--executor", "iterative", "--threads", "1"]
+REAL = "vary_1file_1000events_file0.pt"
+WEIGHTS = "August_06_run_3_3context_1flows_10hl_128hu_2000bs.pth"
+
+
+@pytest.fixture(scope="module")
+def muons(tmp_path_factory):
+    path = tmp_path_factory.mktemp("toy") / "bars.root"
+    produce(Request(600, 41), path, progress=lambda done, total: None)
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(muons, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained")
+    config = folder / "photons.yaml"
+    config.write_text("decay_time: 1.8\nmost_photons: 64\n")
+    arguments = ["timing.photon", str(muons), "--output", str(folder / "b"), "--epochs", "6"]
+    assert train([*arguments, "--config", str(config), *SHORT]) == 0
+    return folder / "b"
+
+
+def test_a_model_of_the_toy_learns_times_and_numbers(trained):
+    made = Bundle.load(trained)
+    card, model = made.card, resident(trained, "cpu")
+    definitions = card.spec["definitions"]
+    assert definitions["decay_time_ns"] == 1.8
+    assert definitions["lever_arm_mm"] == 6.0
+    assert card.seed_system == "RowanKell/work_eic"
+    assert card.provenance["events"] == 600
+    assert compare(made).differing == 0
+    # 600 muons, six epochs: KS within some percent; far off would be 0.2
+    assert card.metrics["closure"][0]["ks"] < 0.05
+    assert card.metrics["numbers_over_mean"] == pytest.approx(1.0, abs=0.1)
+    z = np.array([-700.0, 0.0, 500.0])
+    contexts = np.stack([z, np.full(3, 80.0), np.full(3, 5.0)], axis=1)
+    # seven and more photons per MeV, learnt from 1,200 sensors
+    assert model.mean_number(contexts) == pytest.approx(photon_yield(1.0, 770.0 - z), rel=0.2)
+
+
+def test_tables_train_without_extraction(trained, tmp_path, capsys):
+    tables = sorted((trained.with_name("b.training") / "tables").rglob("*.npz"))
+    arguments = ["timing.photon", *map(str, tables), "--output", str(tmp_path / "again")]
+    assert train([*arguments, "--epochs", "6", *SHORT]) == 0
+    assert "600 muons" not in capsys.readouterr().out
+    first, again = Bundle.load(trained), Bundle.load(tmp_path / "again")
+    for name, tensor in first.tensors.items():
+        assert np.array_equal(tensor.numpy(), again.tensors[name].numpy()), name
+    _, photons = load_photons(tables)
+    assert photons.kept.max() == 64
+
+
+def test_tables_and_events_do_not_mix(muons, trained, tmp_path, capsys):
+    table = next((trained.with_name("b.training") / "tables").rglob("*.npz"))
+    arguments = ["timing.photon", str(muons), str(table), "--output", str(tmp_path / "b")]
+    assert train([*arguments, *SHORT]) == 2
+    assert "tables and events together cannot be trained on" in capsys.readouterr().err
+
+
+def test_a_key_of_the_configuration_that_is_none_is_named(muons, tmp_path, capsys):
+    config = tmp_path / "c.yaml"
+    config.write_text("leverarm: 6\n")
+    arguments = ["timing.photon", str(muons), "--output", str(tmp_path / "b"), *SHORT]
+    assert train([*arguments, "--config", str(config)]) == 2
+    assert "leverarm" in capsys.readouterr().err
+
+
+def test_the_seeds_weights_learn_further_from_half_of_its_muons(real_data, tmp_path, capsys):
+    folder, told = real_data / "timing", ["--order", "2024-07", "--lever-arm", "1"]
+    imported, tuned = tmp_path / "imported", tmp_path / "tuned"
+    arguments = [str(folder / WEIGHTS), "--lever-arm", "6", "--output", str(imported)]
+    assert bundle(["import", "normflows", *arguments]) == 0
+    arguments = ["timing.photon", str(folder / REAL), *told, "--muons", "first"]
+    options = ["--from", str(imported), "--output", str(tuned), *SHORT]
+    assert train([*arguments, *options]) == 0
+    assert Bundle.load(tuned).card.spec["definitions"]["lever_arm_mm"] == 6.0
+    found = {}
+    for model in (imported, tuned):
+        capsys.readouterr()
+        half = ["--muons", "second", "--json"]
+        assert agreement([str(model), str(folder / REAL), *told, *half]) == 0
+        found[model.name] = json.loads(capsys.readouterr().out)[REAL][0]
+    assert 30 < found["tuned"]["muons"] < 70
+    # 1 is perfect, the median of 50 ratios fluctuates by 0.06; wanted 1.3
+    assert found["tuned"]["ks_per_muon"] < 1.3
+    learnt = Bundle.load(tuned).card.metrics["flow"]
+    assert learnt["best_loss"] < learnt["start_loss"]
+    before, after = (Bundle.load(path).tensors for path in (imported, tuned))
+    assert any(not np.array_equal(after[n].numpy(), t.numpy()) for n, t in before.items())
+
+
+def test_a_start_that_does_not_say_where_its_z_lies_is_refused(
+    trained, tmp_path, real_data, capsys
+):
+    start = Bundle.load(trained)
+    spec = dict(start.card.spec)
+    spec["definitions"] = {k: v for k, v in spec["definitions"].items() if k != "lever_arm_mm"}
+    card = dataclasses.replace(start.card, spec=spec)
+    dataclasses.replace(start, card=card).save(tmp_path / "start")
+    table = str(real_data / "timing" / REAL)
+    arguments = ["timing.photon", table, "--order", "2024-07", "--lever-arm", "1", *SHORT]
+    options = ["--from", str(tmp_path / "start"), "--output", str(tmp_path / "b")]
+    assert train([*arguments, *options]) == 2
+    assert "does not say where its z lies" in " ".join(capsys.readouterr().err.split())
