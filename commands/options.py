@@ -10,6 +10,8 @@ from commands.execution import add_execution
 __all__ = ["parse"]
 
 RETRIES, RETRY_DELAY = 2, 1.0  # chosen
+SAMPLE_OUTPUT = "out"
+"""Where a run over a shipped sample goes if nobody says: a folder of the processor's name in it."""
 EPILOG = """\
 PROCESSOR is a built-in name (see --list), module:Class or path.py:Class.
 INPUT is files, globs, directories, root:// or https:// URLs; all of them form the dataset "input".
@@ -35,7 +37,11 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("inputs", nargs="*", metavar="INPUT")
     parser.add_argument("--list", action="store_true", help="describe the built-in processors")
     parser.add_argument("--fileset", metavar="FILESET.json", help="coffea fileset")
-    parser.add_argument("--output", metavar="DIR", help="directory of the results")
+    parser.add_argument(
+        "--output",
+        metavar="DIR",
+        help="directory of the results; without input, default: out/PROCESSOR",
+    )
     parser.add_argument(
         "--copy-to",
         metavar="URL",
@@ -56,7 +62,9 @@ def parse(argv: Sequence[str]) -> argparse.Namespace:
         if options.processor is None:
             parser.error("name a PROCESSOR; --list shows those that are built in")
         if options.output is None and options.config is None and not options.dry_run:
-            parser.error("name the directory of the results with --output")
+            if options.inputs or options.fileset or ":" in options.processor:
+                parser.error("name the directory of the results with --output")
+            options.output = f"{SAMPLE_OUTPUT}/{options.processor}"
         if options.fileset and options.inputs:
             parser.error("give INPUT or --fileset, not both")
     return options

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from processors.plots.columns import plot_column
 from processors.timing.validation import CONTEXT_BINS, EARLIEST, SIGNAL_TIMES
 from processors.validation import SOURCES
 
-__all__ = ["distances", "finish", "resolutions"]
+__all__ = ["binned", "distances", "figures", "finish", "resolutions"]
 
 LEAST_ENTRIES = 1000.0
 """Photons of either source in a bin that is compared: the noise floor of KS is 0.04; chosen."""
@@ -54,17 +55,23 @@ def finish(accumulator: Result, output_dir: Path) -> dict[str, Any]:
         if len(accumulator) > 1:
             folder /= dataset_folder(dataset)
         folder.mkdir(parents=True, exist_ok=True)
-        for name, one in _drawn(hists):
+        for name, draw in figures(hists, dataset):
             path = folder / f"{name}.png"
-            counted = "photons" if name == "photon_time" else "sensors"
-            figure = plot_column(one, dataset=dataset, counted=counted)
-            _zoom(figure, one)
-            figure.savefig(path)
+            draw().savefig(path)
             rows["plots"].append(str(path.relative_to(output_dir)))
         again[dataset] = repeated_events(output_dir / path for path in result["outputs"])
         if again[dataset] is not None:
             result.setdefault("counters", {})["events.repeated"] = again[dataset]
     return {**rows, "repeated_events": again}
+
+
+def figures(
+    hists: Mapping[str, hist.Hist], dataset: str
+) -> Iterator[tuple[str, Callable[[], Figure]]]:
+    """All figures of a dataset with anything in them: file name, function that draws it."""
+    for name, one in _drawn(hists):
+        counted = "photons" if name == "photon_time" else "sensors"
+        yield name, partial(_figure, one, dataset, counted)
 
 
 def distances(hists: Mapping[str, hist.Hist]) -> Iterator[dict[str, Any]]:
@@ -148,11 +155,13 @@ def _drawn(hists: Mapping[str, hist.Hist]) -> Iterator[tuple[str, hist.Hist]]:
             yield name, shape[:, :: hist.rebin(DRAWN_BINS.get(name, 1))]
 
 
-def _zoom(figure: Figure, one: hist.Hist) -> None:
+def _figure(one: hist.Hist, dataset: str, counted: str) -> Figure:
     """Show the bins from the first filled one to the last, with one beside them."""
+    figure = plot_column(one, dataset=dataset, counted=counted)
     filled = np.flatnonzero(one.values().sum(axis=0))
     if len(filled):
         edges = one.axes[-1].edges
         low, high = max(filled[0] - 1, 0), min(filled[-1] + 2, len(edges) - 1)
         for axes in figure.axes:
             axes.set_xlim(edges[low], edges[high])
+    return figure

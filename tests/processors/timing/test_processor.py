@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from dataclasses import replace
 
@@ -85,6 +86,27 @@ def test_every_hit_has_its_own_photons_from_the_model(stack, stacked, photon_bun
                 seen = np.asarray(times[number][bar][end])
                 assert np.all(np.diff(seen) >= 0)
                 assert set(seen) <= set(np.asarray(event["Photon_time"]))
+
+
+def test_numbers_are_drawn_from_the_mean_that_was_learnt(stack, run_bars, tmp_path):
+    processor = Timing.from_options({"output": tmp_path, "device": "cpu", "format": "root"})
+    events = events_of(run_bars(processor, stack))
+    model = resident(processor.config.bundles[0], "cpu")
+    flat = {
+        name: ak.to_numpy(ak.flatten(events[f"Hit_{name}"])).astype(float)
+        for name in ("z", "theta", "p", "energy", "meanLow", "meanHigh", "nLow", "nHigh")
+    }
+    # contexts, energies, means were stored as float32
+    z = flat["z"] + 5.0 / np.tan(np.radians(flat["theta"]))
+    high = np.stack([z, flat["theta"], flat["p"]], axis=1)
+    low = np.stack([35.0 - z, 180.0 - flat["theta"], flat["p"]], axis=1)
+    for end, given in (("High", high), ("Low", low)):
+        mean = model.mean_number(given) * flat["energy"]
+        assert flat[f"mean{end}"] == pytest.approx(mean, rel=1e-4)
+        spread = (flat[f"n{end}"] - mean) / np.sqrt(mean)
+        # Poisson: mean 0, variance 1, within four standard deviations of either
+        assert abs(spread.mean()) < 4 / np.sqrt(len(mean))
+        assert abs(spread.var() - 1.0) < 4 * np.sqrt(2.2 / len(mean))
 
 
 def test_bars_and_hits_are_those_of_the_sample(stacked):
@@ -293,7 +315,13 @@ def test_events_without_numbers_are_not_compared_by_them(bars, tmp_path, capsys)
     assert "--check-duplicates compares event numbers, and what photons reads has none" in said
 
 
-def test_without_input_it_takes_the_shipped_bars(repository):
+def test_without_arguments_it_takes_the_shipped_bars_and_model(repository, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["timing", "--executor", "iterative"]) == 0
+    report = json.loads((tmp_path / "out" / "timing" / "report.json").read_text())
+    (bundle,) = report["bundles"]
+    assert bundle["numbers"] == "learnt"
+    assert report["datasets"]["input"]["events"]["written"] == 120
     (path,) = Timing.default_inputs()
     assert path == repository / "samples" / "data" / "bars.root"
     assert Timing.default_bundles() == [repository / "processors" / "bundles" / "photon_times"]
