@@ -53,11 +53,16 @@ class BarConfig(FlowConfig):
 class PhotonsConfig(BarConfig):
     """Configuration of :class:`processors.timing.tables.Photons`.
 
-    The cuts are those of the seed's ``preprocess_fast.py`` and of its merging step.
+    The cuts are those of the seed's ``preprocess_fast.py`` and of its merging step. Its lever arm
+    is 6 mm since August 2024, the gap and half of a bar of 10 mm.
     """
 
     lever_arm: float = Field(
-        6.0, ge=0, lt=1000, description="z of a photon is z of the vertex + this * cot(theta), mm"
+        1.0,
+        ge=0,
+        lt=1000,
+        description="z of a photon is z of the vertex + this * cot(theta), mm; the gap: where the "
+        "muon enters. More puts the z of muons along the bar beyond its ends",
     )
     min_momentum: float = Field(0.1, ge=0, description="GeV")
     max_momentum: float = Field(10.0, description="GeV")

@@ -45,7 +45,7 @@ def test_a_model_of_the_toy_learns_times_and_numbers(trained):
     card, model = made.card, resident(trained, "cpu")
     definitions = card.spec["definitions"]
     assert definitions["decay_time_ns"] == 1.8
-    assert definitions["lever_arm_mm"] == 6.0
+    assert definitions["lever_arm_mm"] == 1.0
     assert card.seed_system == "RowanKell/work_eic"
     assert card.provenance["events"] == 600
     assert compare(made).differing == 0
