@@ -33,7 +33,7 @@ class BarConfig(FlowConfig):
     bar_high: float = Field(770.0, description="z of the high end, mm")
     entrance: float = Field(1770.3, description="x where particles enter the first bar, mm")
     thickness: float = Field(10.0, gt=0, description="of a bar, mm")
-    gap: float = Field(1.0, ge=0, description="from the gun of the training to the bar, mm")
+    gap: float = Field(1.0, ge=0, description="from the gun to the bar, mm")
     block_events: int = Field(2_000, ge=1, description="events held in memory at a time")
 
     @model_validator(mode="after")

@@ -97,7 +97,7 @@ class Timing(FlowProcessor):
         path, asked = self.config.bundles[0], self.config.bundle_digests
         bundle = Bundle.load(path, digest=asked[0] if asked else None)
         check_card(bundle.card, path)
-        _check_thickness(bundle.card, path, self.config.thickness)
+        _check_geometry(bundle.card, path, self.config)
         return bundle.digest
 
     def provenance(self) -> dict[str, Any]:
@@ -231,12 +231,14 @@ def check_card(card: Card, path: str) -> None:
         raise ConfigurationError(message)
 
 
-def _check_thickness(card: Card, path: str, thickness: float) -> None:
+def _check_geometry(card: Card, path: str, config: TimingConfig) -> None:
     """Refuse a model of other bars, where it says of which."""
-    trained = card.spec["definitions"].get("thickness_mm")
-    if trained is not None and trained != thickness:
-        message = (
-            f"bundle {path} was trained on bars of {trained} mm, the configuration says "
-            f"{thickness} mm; set the key 'thickness', or take another bundle"
-        )
-        raise ConfigurationError(message)
+    definitions = card.spec["definitions"]
+    for key in ("thickness", "bar_low", "bar_high"):
+        trained, found = definitions.get(f"{key}_mm"), getattr(config, key)
+        if trained is not None and trained != found:
+            message = (
+                f"bundle {path} was trained on bars with {key} {trained} mm, the configuration says "
+                f"{found} mm; set the key {key!r}, or take another bundle"
+            )
+            raise ConfigurationError(message)

@@ -107,7 +107,8 @@ def see(
         dataset: Name of the dataset.
         counters: :data:`COUNTERS` are added to.
     """
-    depth = model.card.spec["definitions"]["lever_arm_mm"] - config.gap
+    definitions = model.card.spec["definitions"]
+    depth = definitions["lever_arm_mm"] - definitions.get("gap_mm", config.gap)
     given = contexts(hits, depth, config)
     how = "clip" if config.outside == "clip" else "flag"
     mean = _means(hits, given, model, config, how)

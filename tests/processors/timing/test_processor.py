@@ -330,8 +330,12 @@ def test_without_arguments_it_takes_the_shipped_bars_and_model(repository, tmp_p
 def test_other_models_are_refused(timing, photon_bundle, repository):
     with pytest.raises(ConfigurationError, match="kind 'object'"):
         timing(bundles=[repository / "processors" / "bundles" / "muon"])
-    with pytest.raises(ConfigurationError, match=r"bars of 10\.0 mm, the configuration says 20\.0"):
+    with pytest.raises(
+        ConfigurationError, match=r"thickness 10\.0 mm, the configuration says 20\.0"
+    ):
         timing({"thickness": 20.0})
+    with pytest.raises(ConfigurationError, match=r"bar_high 770\.0 mm, the configuration says 900"):
+        Timing.from_options({"config": {"bar_high": 900.0}})
     with pytest.raises(ValueError, match="expected digest"):
         timing(bundle_digests=["0" * 64])
     with pytest.raises(ConfigurationError, match="one bundle, found 2"):
