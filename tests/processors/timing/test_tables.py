@@ -146,7 +146,7 @@ def spoiled(change):
         ({"momentum.x": np.nan}, "not_finite"),
         ({"vertex.z": 2000.0}, "z"),
         ({"vertex.x": 1780.0}, "hit_time"),
-        ({"vertex.x": 1700.0}, "hit_time"),
+        ({"vertex.x": 1300.0}, "hit_time"),
         ({"momentum.x": 50.0}, "momentum"),
     ],
 )
