@@ -238,7 +238,7 @@ def _check_geometry(card: Card, path: str, config: TimingConfig) -> None:
         trained, found = definitions.get(f"{key}_mm"), getattr(config, key)
         if trained is not None and trained != found:
             message = (
-                f"bundle {path} was trained on bars with {key} {trained} mm, the configuration says "
-                f"{found} mm; set the key {key!r}, or take another bundle"
+                f"bundle {path} was trained on bars with {key} {trained} mm, the configuration "
+                f"says {found} mm; set the key {key!r}, or take another bundle"
             )
             raise ConfigurationError(message)
