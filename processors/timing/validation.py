@@ -10,11 +10,10 @@ import numpy as np
 
 from processors.counters import Counters
 from processors.histogramming import Binning, category_axis, fill, make
-from processors.jagged import counts_to_offsets
 from processors.timing.bars import Bars
 from processors.timing.config import TimingConfig
 from processors.timing.hits import BarHits
-from processors.timing.ordering import order_in_time
+from processors.timing.ordering import earliest_two
 from processors.timing.reading import OPTICAL, Detector
 from processors.timing.sensors import LOW_HIGH, Seen
 from processors.timing.waveform import Signals
@@ -86,13 +85,12 @@ class TimingValidation:
         fill(self.hists["photon_time"], [code], every, weight)
         if source == "flash" or counts.any():
             fill(self.hists["photon_number"], [code], [bins[0], NUMBER.index(counts)], weight)
-        order = order_in_time(row, seen.delays)
-        starts = counts_to_offsets(counts)[:-1]
         lit = counts >= LEAST_PHOTONS
         way = np.maximum(CONTEXT_BINS["z"].high - contexts[lit, 0], 0.0) / SPEED
-        for place, (name, binning) in enumerate(EARLIEST.items()):
-            times = seen.delays[order[starts[lit] + place]] - way
-            fill(self.hists[f"photon_{name}"], [code], [bins[0][lit], binning.index(times)], weight)
+        earliest = earliest_two(seen.delays, counts)
+        for times, (name, binning) in zip(earliest, EARLIEST.items(), strict=True):
+            late = binning.index(times[lit] - way)
+            fill(self.hists[f"photon_{name}"], [code], [bins[0][lit], late], weight)
 
     def add_signals(
         self,
