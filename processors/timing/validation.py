@@ -9,7 +9,7 @@ import hist
 import numpy as np
 
 from processors.counters import Counters
-from processors.histogramming import Binning, category_axis, fill, make
+from processors.histogramming import Binning, category_axis, fill, fill_rows, make
 from processors.timing.bars import Bars
 from processors.timing.config import TimingConfig
 from processors.timing.hits import BarHits
@@ -80,9 +80,8 @@ class TimingValidation:
         code = SOURCES.index(source)
         contexts, counts = seen.contexts.reshape(-1, 3), seen.counts.ravel()
         bins = [one.index(contexts[:, i]) for i, one in enumerate(CONTEXT_BINS.values())]
-        row = np.repeat(np.arange(len(counts)), counts)
-        every = [*(values[row] for values in bins), TIME.index(seen.delays)]
-        fill(self.hists["photon_time"], [code], every, weight)
+        times = (TIME, seen.delays)
+        fill_rows(self.hists["photon_time"], [code], bins, counts, times, weight)
         if source == "flash" or counts.any():
             fill(self.hists["photon_number"], [code], [bins[0], NUMBER.index(counts)], weight)
         lit = counts >= LEAST_PHOTONS
