@@ -186,6 +186,6 @@ def earliest_two(times: np.ndarray, counts: np.ndarray) -> np.ndarray:
 
 def compile_kernels() -> None:
     """Compile the loops before threads ask for them."""
-    nothing = np.zeros(0)
+    nothing = np.zeros(0, dtype=np.float32)
     compiled_first(in_time, nothing, np.zeros((0, 2), dtype=np.int64), nothing, nothing)
     compiled_first(earliest_two, nothing, np.zeros(0, dtype=np.int64))

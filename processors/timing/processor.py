@@ -27,6 +27,7 @@ from processors.timing.reading import Detector, read_detector, require_detector
 from processors.timing.schema import DetectorSchema
 from processors.timing.summary import finish
 from processors.timing.validation import TimingValidation, reference
+from processors.timing.warm import compile_kernels
 from processors.writer import EventWriter
 
 __all__ = ["Timing", "check_card"]
@@ -113,6 +114,7 @@ class Timing(FlowProcessor):
         Raises: MissingBranchError, InputError when the input cannot be simulated.
         """
         require_detector(events, self.config.hits)
+        compile_kernels()
         chunk = _Chunk(self.config, self.model(), events.metadata)
         with direct_reads(events), chunk.writer() as writer:
             for block in blocks(events, self.config.block_events, (f"{self.config.hits}.time",)):

@@ -218,6 +218,4 @@ def test_no_sensors_give_empty_columns():
 def test_another_pulse_is_sampled_with_its_own_constants():
     readout = Readout(pulse=Pulse(rise=0.5, fall=4.0), interval=1.0)
     record = waveforms(np.array([0.25]), np.array([1]), readout)
-    assert record.values[0] == pytest.approx(
-        readout.pulse(np.arange(201.0) - 0.25), abs=ROUNDING
-    )
+    assert record.values[0] == pytest.approx(readout.pulse(np.arange(201.0) - 0.25), abs=ROUNDING)
