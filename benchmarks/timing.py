@@ -33,6 +33,7 @@ WEIGHTS = Path("timing/August_06_run_3_3context_1flows_10hl_128hu_2000bs.pth")
 """Of RowanKell/work_eic, among the real files."""
 LEVER_ARM, THICKNESS = 6.0, 10.0
 """Of these weights, mm."""
+GRAZING_EVENTS = 1_000
 LEAST_RATE = 3e6
 """Photons per second from file to file on two cores."""
 
@@ -102,6 +103,20 @@ def _throughput(options: argparse.Namespace) -> dict[str, Any]:
     return {"rows": [asdict(row)], "throughput": found}
 
 
+def _memory(options: argparse.Namespace) -> dict[str, Any]:
+    """Peak memory of a block of grazing muons, 740 photons per hit at a sensor."""
+    sample = timing_throughput.generate(SAMPLES, GRAZING_EVENTS, timing_throughput.GRAZING, 1)
+    with _bundle(options) as bundle:
+        work = timing_throughput.Work(sample, GRAZING_EVENTS, bundle, histograms=True)
+        found = timing_throughput.memory(work)
+    print(
+        f"memory: {found['peak_rss_mb']:.0f} MB with {found['photons']:,} photons in one block, "
+        f"{found['photons_per_sensor']:.0f} per hit and sensor; {found['started_rss_mb']:.0f} MB "
+        f"with {timing_throughput.WARM_EVENTS} events"
+    )
+    return {"memory": found}
+
+
 def _clock(options: argparse.Namespace) -> Clock:
     return time.process_time if options.processor_time else time.perf_counter
 
@@ -144,7 +159,7 @@ def _machine() -> dict[str, Any]:
     }
 
 
-PARTS = {"kernel": _kernel, "throughput": _throughput}
+PARTS = {"kernel": _kernel, "throughput": _throughput, "memory": _memory}
 
 
 if __name__ == "__main__":

@@ -8,14 +8,13 @@ released together; one process of two threads takes all. The first run of a proc
 from __future__ import annotations
 
 import os
-import resource
 import statistics
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing import get_context
 from multiprocessing.pool import Pool
@@ -26,7 +25,7 @@ from samples.timing.bar import Bar
 from samples.timing.muons import Gun
 from samples.timing.production import Request, produce
 
-__all__ = ["NAME", "Work", "generate", "measure"]
+__all__ = ["GRAZING", "NAME", "Work", "generate", "measure", "memory"]
 
 NAME = "timing-1d end to end"
 SEED = 9_101
@@ -34,8 +33,9 @@ SEED = 9_101
 GUN = Gun(z=(-700.0, 735.0), theta=(60.0, 120.0), momentum=(2.0, 10.0), number=4)
 LAYERS = 6
 """24 hits per event, 100 photons per hit and sensor on average, a few hits per bar."""
+GRAZING = replace(GUN, theta=(4.0, 12.0), number=16)
+"""In one layer: 740 photons per hit and sensor."""
 CHUNKS = 4
-"""Of the sample; each process takes whole chunks."""
 WARM_EVENTS = 20
 STAGES = ("read", "select", "infer", "shape", "write", "validate")
 THREADS = ("FLASHBREW_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
@@ -53,6 +53,7 @@ class Work:
         bundle: Model.
         histograms: Whether photons are compared.
         processor_time: Count processor time, not wall time.
+        chunks: Of the sample; each process takes whole chunks.
     """
 
     sample: Path
@@ -60,14 +61,16 @@ class Work:
     bundle: Path
     histograms: bool
     processor_time: bool = False
+    chunks: int = CHUNKS
 
 
-def generate(folder: Path, events: int) -> Path:
-    """The sample without photons, made unless an earlier benchmark left it."""
-    path = folder / f"bars_{events}_{GUN.number}x{LAYERS}_{SEED}.root"
+def generate(folder: Path, events: int, gun: Gun = GUN, layers: int = LAYERS) -> Path:
+    """A sample without photons, made unless an earlier benchmark left it."""
+    beam = "grazing" if gun is GRAZING else "steep"
+    path = folder / f"bars_{events}_{gun.number}x{layers}_{beam}_{SEED}.root"
     if not path.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        request = Request(events, SEED, GUN, Bar(layers=LAYERS), photons=False)
+        request = Request(events, SEED, gun, Bar(layers=layers), photons=False)
         produce(request, path, progress=lambda done, total: None)
     return path
 
@@ -93,6 +96,25 @@ def measure(work: Work, rounds: int) -> dict[str, Any]:
         "photons": photons,
         "photons_per_sensor": photons / process["counters"]["contexts.in"],
         **{name: _summary(done, photons) for name, done in found.items()},
+    }
+
+
+def memory(work: Work) -> dict[str, Any]:
+    """Peak memory of a process that takes the sample as one chunk, which is one block.
+
+    Returns: ``photons``, ``photons_per_sensor``, ``peak_rss_mb``; ``started_rss_mb``, that of a
+        process that took :data:`WARM_EVENTS` events.
+    """
+    found = []
+    for events in (WARM_EVENTS, work.events):
+        with _pool(1, 1) as pool:
+            found += _round(pool, replace(work, events=events, chunks=1), 1)
+    counters = found[1]["counters"]
+    return {
+        "photons": counters["objects.Photon.out"],
+        "photons_per_sensor": counters["objects.Photon.out"] / counters["contexts.in"],
+        "peak_rss_mb": found[1]["peak_rss_mb"],
+        "started_rss_mb": found[0]["peak_rss_mb"],
     }
 
 
@@ -143,7 +165,7 @@ def _share(work: Work, processes: int, number: int) -> dict[str, Any]:
     from executors.settings import ExecutorSettings
     from processors.timing.processor import Timing
 
-    size = -(-work.events // CHUNKS)
+    size = -(-work.events // work.chunks)
     starts = range(number * size, work.events, processes * size)
     steps = tuple((start, min(start + size, work.events)) for start in starts)
     with tempfile.TemporaryDirectory() as folder:
@@ -174,5 +196,12 @@ def _share(work: Work, processes: int, number: int) -> dict[str, Any]:
         "seconds": cpu if work.processor_time else seconds,
         "cpu": cpu,
         "counters": Counter(result.accumulator["bench"]["counters"]),
-        "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "peak_rss_mb": _peak_mb(),
     }
+
+
+def _peak_mb() -> float:
+    """Peak memory of this process; ``getrusage`` begins with that of the process that made it."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    (peak,) = (line.split()[1] for line in lines if line.startswith("VmHWM:"))
+    return int(peak) / 1024
