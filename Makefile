@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 OUTPUT := out/flashsim
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-tools test-faults test-htcondor lint types imports check bench-flashsim bench-bookkeeping bench-executors bench-flows clean
+.PHONY: help install run test test-tools test-faults test-htcondor lint types imports check bench-flashsim bench-bookkeeping bench-executors bench-flows bench-timing clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,6 +22,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -c 'import torch' 2>/dev/null || $(BIN)/python -m pip install --quiet torch==2.13.0
 	$(BIN)/uv pip install --quiet --python $(BIN)/python -c constraints.txt -e '.[dev]'
 	$(BIN)/python -m flows.warm
+	$(BIN)/python -W ignore -m processors.timing.warm
 	@touch $@
 
 run: install ## Flash-simulate the shipped sample with the shipped bundles on all local cores
@@ -69,6 +70,9 @@ bench-executors: install ## Measure executors beside coffea's: overhead, memory,
 bench-flows: install ## Measure the flow engine beside the libraries that trained the flows
 	$(BIN)/python -W ignore -m benchmarks.flows
 	$(BIN)/python -W ignore -m benchmarks.scaling
+
+bench-timing: install ## Measure photon times: the flow alone, the processor from file to file
+	$(BIN)/python -W ignore -m benchmarks.timing
 
 clean: ## Remove what runs and builds leave behind
 	rm -rf out build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

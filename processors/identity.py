@@ -28,6 +28,10 @@ class EventIds(NamedTuple):
     event: np.ndarray
     digested: bool
 
+    def take(self, rows: np.ndarray) -> EventIds:
+        """Identities in a new order."""
+        return EventIds(*(column[rows] for column in self[:3]), digested=self.digested)
+
 
 def event_ids(events: Any) -> EventIds:
     """Run, luminosity block and event number; a content digest where event numbers are missing.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ __all__ = [
     "flatten",
     "local_index",
     "pairs",
+    "spans",
     "unflatten",
     "wrap_phi",
 ]
@@ -94,6 +95,25 @@ def local_index(counts: np.ndarray) -> np.ndarray:
     """
     offsets = counts_to_offsets(counts)
     return np.arange(offsets[-1]) - np.repeat(offsets[:-1], counts)
+
+
+def spans(sizes: np.ndarray, most: float) -> Iterator[tuple[int, int]]:
+    """Ranges of rows that follow each other, together at most so large; a larger row is alone.
+
+    Without rows there is one empty range.
+
+    Example:
+        >>> list(spans(np.array([2, 2, 9, 1, 1]), 4))
+        [(0, 2), (2, 3), (3, 5)]
+    """
+    ends = np.cumsum(sizes)
+    begin = 0
+    while begin < len(sizes) or begin == 0:
+        before = ends[begin - 1] if begin else 0
+        fit = int(np.searchsorted(ends, before + most, side="right"))
+        end = min(max(fit, begin + 1), len(sizes))
+        yield begin, end
+        begin = max(end, 1)
 
 
 def flatten(collection: Any, fields: Iterable[str]) -> Flat:

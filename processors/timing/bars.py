@@ -10,7 +10,7 @@ from processors.counters import Counters
 from processors.jagged import Flat, counts_to_offsets
 from processors.timing.config import TimingConfig
 from processors.timing.hits import BarHits
-from processors.timing.ordering import order_in_time
+from processors.timing.ordering import in_time
 from processors.timing.sensors import LOW_HIGH, Seen
 from processors.timing.waveform import Signals, read_out
 
@@ -34,7 +34,7 @@ class Bars(NamedTuple):
         first: Earliest hit of each bar.
         photons: Photons at both ends, ``(m, 2)``.
         times: Of the photons in order of bar, end, time, ns, ``(photons.sum(),)`` float32.
-        hit: Of each of these photons.
+        hit: Of each of these photons, int32.
     """
 
     counts: np.ndarray
@@ -60,17 +60,14 @@ def bars_of(hits: BarHits, seen: Seen) -> Bars:
         np.bincount(of_hit, seen.counts[:, end], minlength=number).astype(np.int64)
         for end in range(len(LOW_HIGH))
     ]
-    row = np.repeat(np.arange(seen.counts.size), seen.counts.ravel())
-    hit, end = row >> 1, row & 1
-    times = (hits.time[hit] + seen.delays).astype(np.float32)
-    order = order_in_time(2 * of_hit[hit] + end, times)
+    found = in_time(seen.delays, seen.counts, starts, hits.time)
     return Bars(
         counts=np.bincount(hits.event[new], minlength=len(hits.counts)),
         of_hit=of_hit,
         first=np.lexsort((hits.time, of_hit))[starts],
         photons=np.stack(photons, axis=1),
-        times=times[order],
-        hit=hit[order],
+        times=found.times,
+        hit=found.hits,
     )
 
 

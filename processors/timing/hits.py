@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from processors.counters import Counters
-from processors.jagged import Flat, local_index
+from processors.jagged import Flat, local_index, spans
 from processors.timing.config import TimingConfig
 from processors.timing.reading import OPTICAL
 
-__all__ = ["COUNTERS", "BarHits", "bar_hits", "photon_yield"]
+__all__ = ["COUNTERS", "BarHits", "bar_hits", "photon_yield", "portions"]
 
 PHOTONS_PER_KEV = 10.0
 """Photons of the scintillator; RowanKell/work_eic, process_root_file.py."""
@@ -27,6 +28,8 @@ COUNTERS = (
     "objects.Hit.not_muon",
 )
 MUON = 13
+PHOTONS = 1 << 21
+"""In memory at a time, but for an event that has more; chosen."""
 
 
 class BarHits(NamedTuple):
@@ -68,6 +71,12 @@ class BarHits(NamedTuple):
         """Rows in a new order that belong to ``event``, of ``events``."""
         columns = {name: getattr(self, name)[rows] for name in self._fields[2:]}
         return BarHits(np.bincount(event, minlength=events), event, **columns)
+
+    def between(self, first: int, stop: int) -> BarHits:
+        """Rows of the events ``first`` to ``stop``, which are counted from 0."""
+        rows = slice(*np.searchsorted(self.event, [first, stop]))
+        columns = {name: getattr(self, name)[rows] for name in self._fields[2:]}
+        return BarHits(self.counts[first:stop], self.event[rows] - first, **columns)
 
 
 def bar_hits(hits: Flat, config: TimingConfig, counters: Counters) -> BarHits:
@@ -134,6 +143,19 @@ def _sums(hits: Flat, config: TimingConfig) -> BarHits:
         theta,
         momentum,
     )
+
+
+def portions(hits: BarHits, config: TimingConfig, copies: int) -> Iterator[tuple[int, int]]:
+    """Ranges of events with about :data:`PHOTONS` photons, so that memory has a bound.
+
+    Arguments:
+        hits: Particles in bars.
+        config: Geometry.
+        copies: Of every event.
+    """
+    ends = hits.z - config.bar_low, config.bar_high - hits.z
+    expected = sum(photon_yield(hits.energy, distance) for distance in ends)
+    yield from spans(copies * np.bincount(hits.event, expected, len(hits.counts)), PHOTONS)
 
 
 def photon_yield(energy: np.ndarray, distance: np.ndarray) -> np.ndarray:

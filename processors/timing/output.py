@@ -44,7 +44,7 @@ def event_content(
     """
     hit_start = counts_to_offsets(hits.counts)[hits.event]
     bar_start = counts_to_offsets(bars.counts)[hits.event]
-    place = np.arange(len(hits.event)) - hit_start
+    place = (np.arange(len(hits.event)) - hit_start).astype(np.int32)
     photons = np.bincount(hits.event, seen.counts.sum(axis=1), minlength=len(hits.counts))
     return {
         "run": ids.run.astype(np.uint32),
@@ -56,7 +56,7 @@ def event_content(
         "Hit": Flat(hits.counts, _hit_columns(hits, seen, bars.of_hit - bar_start)),
         "Photon": Flat(
             photons.astype(np.int64),
-            {"time": bars.times, "hitIdx": place[bars.hit].astype(np.int32)},
+            {"time": bars.times, "hitIdx": place[bars.hit]},
         ),
     }
 

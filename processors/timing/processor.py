@@ -27,6 +27,7 @@ from processors.timing.reading import Detector, read_detector, require_detector
 from processors.timing.schema import DetectorSchema
 from processors.timing.summary import finish
 from processors.timing.validation import TimingValidation, reference
+from processors.timing.warm import compile_kernels
 from processors.writer import EventWriter
 
 __all__ = ["Timing", "check_card"]
@@ -122,6 +123,7 @@ class Timing(FlowProcessor):
         Raises: MissingBranchError, InputError when the input cannot be simulated.
         """
         require_detector(events, self.config.hits)
+        compile_kernels()
         chunk = _Chunk(self.config, self.model(), events.metadata)
         with direct_reads(events), chunk.writer() as writer:
             for block in blocks(events, self.config.block_events, (f"{self.config.hits}.time",)):
@@ -155,39 +157,57 @@ class _Chunk:
         return chunk_writer(self.config, self.metadata, told)
 
     def run(self, block: Block, writer: EventWriter | None) -> None:
-        """Read, draw, write, compare one block."""
-        counters, folds = self.counters, self.config.oversample
+        """Read one block; draw, write, compare as many of its events at a time as fit."""
+        counters, config = self.counters, self.config
         with counters.stage("read"):
-            found = read_detector(block.events, self.config.hits, counters)
+            found = read_detector(block.events, config.hits, counters)
         with counters.stage("select"):
-            hits = particles.bar_hits(found.hits, self.config, counters)
-            ids, events = found.ids, len(hits.counts)
-            rows, fold = _folds(hits, folds)
-            copies = EventIds(*(np.repeat(v, folds) for v in ids[:3]), digested=True)
+            hits = particles.bar_hits(found.hits, config, counters)
+        events = len(hits.counts)
+        counters["events.read"] += events
+        counters["events.digested_identity"] += events
+        counters["events.without_hits"] += int((hits.counts == 0).sum())
+        contexts = [
+            self._simulate(found, hits.between(*span), np.arange(*span), writer)
+            for span in particles.portions(hits, config, config.oversample)
+        ]
+        if config.histograms:
+            with counters.stage("validate"):
+                self._compare(found, hits, np.concatenate(contexts))
+        self.seen.append(found.ids)
+
+    def _simulate(
+        self,
+        found: Detector,
+        hits: particles.BarHits,
+        events: np.ndarray,
+        writer: EventWriter | None,
+    ) -> np.ndarray:
+        """Draw, write, fill some events of a block; returns the contexts of their hits."""
+        counters, folds = self.counters, self.config.oversample
+        rows, fold = _folds(hits, folds)
+        source, numbers = np.repeat(events, folds), np.tile(np.arange(folds), len(events))
+        copies = found.ids.take(source)
         with counters.stage("infer"):
             seen = sensors.see(rows, fold, copies, self.model, self.config, self.dataset, counters)
         with counters.stage("shape"):
             bars = bar_rows.bars_of(rows, seen)
             signals = bar_rows.signals_of(bars, self.config, counters)
-        counters["events.read"] += events
-        counters["events.digested_identity"] += events
-        counters["events.without_hits"] += int((hits.counts == 0).sum())
-        far = np.bincount(rows.event[seen.outside.any(axis=1)] // folds, minlength=events)
+        far = np.bincount(rows.event[seen.outside.any(axis=1)] // folds, minlength=len(events))
         counters["events.with_contexts_outside"] += int((far > 0).sum())
         if writer is not None:
             with counters.stage("write"):
-                source, numbers = np.divmod(np.arange(events * folds), folds)
                 of_bars = bar_rows.columns_of(
                     bars, rows, signals, found.particles, source, self.config
                 )
                 writer.extend(event_content(rows, seen, bars, of_bars, copies, numbers))
-            counters["events.written"] += events * folds
+            counters["events.written"] += len(source)
         if self.config.histograms:
             with counters.stage("validate"):
                 self.validation.add("flash", rows, seen, 1.0 / folds)
                 self.validation.add_signals("flash", bars, rows, seen, signals, 1.0 / folds)
-                self._compare(found, hits, seen.contexts[fold == 0])
-        self.seen.append(ids)
+        contexts: np.ndarray = seen.contexts[fold == 0]
+        return contexts
 
     def _compare(self, found: Detector, hits: particles.BarHits, contexts: np.ndarray) -> None:
         """Fill the photons of the input, read out as those drawn."""

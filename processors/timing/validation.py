@@ -9,12 +9,11 @@ import hist
 import numpy as np
 
 from processors.counters import Counters
-from processors.histogramming import Binning, category_axis, fill, make
-from processors.jagged import counts_to_offsets
+from processors.histogramming import Binning, category_axis, fill, fill_rows, make
 from processors.timing.bars import Bars
 from processors.timing.config import TimingConfig
 from processors.timing.hits import BarHits
-from processors.timing.ordering import order_in_time
+from processors.timing.ordering import earliest_two
 from processors.timing.reading import OPTICAL, Detector
 from processors.timing.sensors import LOW_HIGH, Seen
 from processors.timing.waveform import Signals
@@ -81,18 +80,16 @@ class TimingValidation:
         code = SOURCES.index(source)
         contexts, counts = seen.contexts.reshape(-1, 3), seen.counts.ravel()
         bins = [one.index(contexts[:, i]) for i, one in enumerate(CONTEXT_BINS.values())]
-        row = np.repeat(np.arange(len(counts)), counts)
-        every = [*(values[row] for values in bins), TIME.index(seen.delays)]
-        fill(self.hists["photon_time"], [code], every, weight)
+        times = (TIME, seen.delays)
+        fill_rows(self.hists["photon_time"], [code], bins, counts, times, weight)
         if source == "flash" or counts.any():
             fill(self.hists["photon_number"], [code], [bins[0], NUMBER.index(counts)], weight)
-        order = order_in_time(row, seen.delays)
-        starts = counts_to_offsets(counts)[:-1]
         lit = counts >= LEAST_PHOTONS
         way = np.maximum(CONTEXT_BINS["z"].high - contexts[lit, 0], 0.0) / SPEED
-        for place, (name, binning) in enumerate(EARLIEST.items()):
-            times = seen.delays[order[starts[lit] + place]] - way
-            fill(self.hists[f"photon_{name}"], [code], [bins[0][lit], binning.index(times)], weight)
+        earliest = earliest_two(seen.delays, counts)
+        for times, (name, binning) in zip(earliest, EARLIEST.items(), strict=True):
+            late = binning.index(times[lit] - way)
+            fill(self.hists[f"photon_{name}"], [code], [bins[0][lit], late], weight)
 
     def add_signals(
         self,

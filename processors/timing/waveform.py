@@ -8,9 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from processors.jagged import counts_to_offsets, event_index
+from flows.warm import compiled_first
+from processors.jagged import counts_to_offsets
+from processors.timing.waveform_kernels import fill_places, fill_records, fill_signals
 
-__all__ = ["Pulse", "Readout", "Signals", "Waveforms", "read_out", "waveforms"]
+__all__ = ["Pulse", "Readout", "Signals", "Waveforms", "compile_kernels", "read_out", "waveforms"]
 
 TILE = 1 << 18
 """Samples in memory at a time, and photons if no sensor has more, 2 MB per array; chosen."""
@@ -93,7 +95,7 @@ class Waveforms(NamedTuple):
 
     Attributes:
         start: Time of the first sample, ns, ``(n,)``; 0 without photons.
-        values: ``(n_samples, n)``, 1 being the height of one photon's pulse; the first is 0.
+        values: ``(n, n_samples)``, 1 being the height of one photon's pulse; the first is 0.
         beyond: Photons after the last sample, ``(n,)``.
     """
 
@@ -130,30 +132,17 @@ def waveforms(times: np.ndarray, counts: np.ndarray, readout: Readout) -> Wavefo
         counts: Photons per sensor, ``(n,)``.
         readout: Shape and clock.
     """
-    number, samples, interval = len(counts), readout.samples, readout.interval
-    sensor, exact = event_index(counts), times.astype(np.float64)
-    slot = np.floor(exact / interval).astype(np.int64)
-    first = np.zeros(number, dtype=np.int64)
-    some = counts > 0
-    first[some] = slot[counts_to_offsets(counts)[:-1][some]]
-    place = slot - first[sensor] + 1
-    inside = place < samples
-    beyond = np.bincount(sensor[~inside], minlength=number)
-    if not inside.all():
-        sensor, exact, slot, place = (v[inside] for v in (sensor, exact, slot, place))
-    lag = (slot + 1) * interval - exact
-    cell = place * number + sensor
-    parts = []
-    for tau in (readout.pulse.fall, readout.pulse.rise):
-        # without photons bincount gives whole numbers
-        sums = np.bincount(cell, np.exp(-lag / tau), samples * number).astype(float, copy=False)
-        part = sums.reshape(samples, number)
-        decay = np.exp(-interval / tau)
-        for k in range(1, samples):
-            part[k] += decay * part[k - 1]
-        parts.append(part)
-    slow, fast = parts
-    return Waveforms(first * interval, readout.pulse.amplitude * (slow - fast), beyond)
+    exact = np.ascontiguousarray(times, dtype=np.float64)
+    offsets, shape = counts_to_offsets(counts), (len(counts), readout.samples)
+    start, values = np.zeros(len(counts)), np.empty(shape)
+    beyond = np.zeros(len(counts), dtype=np.int64)
+    place, lag = np.empty(len(exact), dtype=np.int64), np.empty(len(exact))
+    fill_places(exact, offsets, readout.interval, readout.samples, start, place, lag, beyond)
+    pulse = readout.pulse
+    heights = [np.exp(-lag / tau) for tau in (pulse.fall, pulse.rise)]
+    decays = [float(np.exp(-readout.interval / tau)) for tau in (pulse.fall, pulse.rise)]
+    fill_records(place, offsets, *heights, *decays, pulse.amplitude, values)
+    return Waveforms(start, values, beyond)
 
 
 def read_out(times: np.ndarray, counts: np.ndarray, readout: Readout) -> Signals:
@@ -180,31 +169,15 @@ def read_out(times: np.ndarray, counts: np.ndarray, readout: Readout) -> Signals
 
 
 def _read(records: Waveforms, readout: Readout) -> Signals:
-    values = records.values
+    found = np.empty((3, len(records.start)))
     last = round(readout.integration / readout.interval)
-    # the first sample is 0, so the trapezoid rule halves the last one only; rows are added one by
-    # one because numpy's own sum depends on how many sensors lie side by side
-    charge = readout.interval * (sum(values[1:last]) + 0.5 * values[last])
-    highest = values.max(axis=0)
-    high = highest > readout.threshold
-    level = np.full(len(highest), readout.threshold)
-    times = [
-        records.start + readout.interval * _crossing(values, one)
-        for one in (readout.fraction * highest, level)
-    ]
-    fraction, edge = (np.where(high, one, np.nan) for one in times)
-    return Signals(charge, fraction, edge, records.beyond)
+    thresholds = readout.fraction, readout.threshold
+    fill_signals(records.values, records.start, readout.interval, last, *thresholds, found)
+    return Signals(*found, records.beyond)
 
 
-def _crossing(values: np.ndarray, level: np.ndarray) -> np.ndarray:
-    """First rise above a level, in samples, on the straight line between two, ``(n,)``.
-
-    Where nothing exceeds the level the result means nothing.
-    """
-    column = np.arange(values.shape[1])
-    after = np.maximum((values > level).argmax(axis=0), 1)
-    low, high = values[after - 1, column], values[after, column]
-    rise = high - low
-    share = np.divide(level - low, rise, out=np.zeros_like(rise), where=rise != 0)
-    place: np.ndarray = after - 1 + share
-    return place
+def compile_kernels() -> None:
+    """Compile the loops before threads ask for them."""
+    nothing = np.zeros(0)
+    readout = Readout()
+    compiled_first(_read, waveforms(nothing, nothing.astype(np.int64), readout), readout)

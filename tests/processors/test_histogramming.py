@@ -4,7 +4,7 @@ import hist
 import numpy as np
 import pytest
 
-from processors.histogramming import Binning, category_axis, fill, make
+from processors.histogramming import Binning, category_axis, fill, fill_rows, make
 
 LINEAR = Binning(20, -1.0, 2.0)
 GEOMETRIC = Binning(20, 0.01, 100.0, geometric=True)
@@ -43,3 +43,27 @@ def test_filling_adds_up_exactly_for_whole_weights() -> None:
     for part in np.split(x, [10, 333, 777]):
         fill(parts, [0], [LINEAR.index(part)], 1.0)
     assert once == parts
+
+
+@pytest.mark.parametrize("weight", [1.0, 1.0 / 3.0])
+def test_rows_fill_what_their_entries_fill(weight: float) -> None:
+    rng = np.random.default_rng(2)
+    axes = [("x", GEOMETRIC), ("y", LINEAR)]
+    counts = rng.poisson(40, 60)
+    counts[[0, 5, 59]] = 0
+    y = rng.normal(0.5, 2.0, counts.sum()).astype(np.float32)
+    y[:8] = [np.nan, np.inf, -np.inf, -1.0, 2.0, np.nextafter(np.float32(2), 0), 1e30, -1e30]
+    x = GEOMETRIC.index(rng.lognormal(size=60))
+    rows, entries = (make([category_axis("ab", "c")], axes) for _ in range(2))
+    for _ in range(2):
+        fill_rows(rows, [1], [x], counts, (LINEAR, y), weight)
+        fill(entries, [1], [np.repeat(x, counts), LINEAR.index(y)], weight)
+    assert rows == entries
+    assert rows.sum(flow=True).value == pytest.approx(2 * weight * len(y))
+
+
+def test_rows_without_entries_fill_nothing() -> None:
+    empty = make([category_axis("a", "c")], [("x", LINEAR), ("y", LINEAR)])
+    nothing = (LINEAR, np.zeros(0, dtype=np.float32))
+    fill_rows(empty, [0], [np.array([3, 4])], np.array([0, 0]), nothing, 1.0)
+    assert empty.sum(flow=True).value == 0.0

@@ -4,7 +4,7 @@ import awkward as ak
 import numpy as np
 import pytest
 
-from processors.jagged import Flat, delta_phi, flatten, pairs, unflatten, wrap_phi
+from processors.jagged import Flat, delta_phi, flatten, pairs, spans, unflatten, wrap_phi
 
 
 def test_flatten_then_unflatten_gives_the_collection_back() -> None:
@@ -47,3 +47,17 @@ def test_angles_stay_within_half_a_turn() -> None:
     assert (np.abs(difference) <= np.pi + 1e-6).all()
     np.testing.assert_allclose(np.cos(difference), np.cos(one - two), atol=1e-5)
     assert wrap_phi(np.array([4.0]))[0] == pytest.approx(4.0 - 2 * np.pi)
+
+
+@pytest.mark.parametrize("most", [0, 1, 7, 40, 1000])
+def test_spans_cover_all_rows_and_are_as_long_as_allowed(most: int) -> None:
+    sizes = np.random.default_rng(3).poisson(6, 100) * (np.arange(100) % 7 > 0)
+    found = list(spans(sizes, most))
+    assert [row for first, stop in found for row in range(first, stop)] == list(range(100))
+    for first, stop in found:
+        assert stop - first == 1 or sizes[first:stop].sum() <= most
+        assert stop == 100 or sizes[first : stop + 1].sum() > most
+
+
+def test_without_rows_there_is_one_empty_span() -> None:
+    assert list(spans(np.zeros(0), 5)) == [(0, 0)]

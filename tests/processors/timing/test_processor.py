@@ -17,6 +17,7 @@ from flows.resident import resident
 from processors.counters import Counters
 from processors.errors import ConfigurationError, MissingBranchError
 from processors.histogramming import fill
+from processors.timing import hits, sensors
 from processors.timing.config import TimingConfig
 from processors.timing.hits import bar_hits
 from processors.timing.output import read_times
@@ -151,6 +152,38 @@ def test_chunks_blocks_photons_in_the_file_and_format_change_no_time(
     assert ak.array_equal(whole, ak.concatenate([read_times(p) for p in dark["outputs"]]))
 
 
+def test_portions_of_a_block_change_no_bit_and_hold_as_many_photons_as_they_may(
+    stack, timing, run_bars, monkeypatch
+):
+    processor = timing({}, oversample=2)
+    whole, sizes = run_bars(processor, stack), []
+    made = sensors.see
+
+    def watched(rows, *others):
+        seen = made(rows, *others)
+        sizes.append((len(rows.counts), int(seen.counts.sum())))
+        return seen
+
+    monkeypatch.setattr(sensors, "see", watched)
+    for most in (1, 20_000):
+        monkeypatch.setattr(hits, "PHOTONS", most)
+        sizes.clear()
+        parts = run_bars(timing({}, oversample=2), stack)
+        assert sum(events for events, _ in sizes) == 2 * EVENTS
+        # copies of an event stay together; Poisson numbers lie around what was expected
+        assert all(events == 2 or photons < 1.1 * most for events, photons in sizes)
+        assert len(sizes) > 2
+        assert numbers(parts["counters"]) == numbers(whole["counters"])
+        found, expected = (events_of(result) for result in (parts, whole))
+        assert found.fields == expected.fields
+        for name in expected.fields:
+            flat = (ak.to_numpy(ak.flatten(one[name], axis=None)) for one in (found, expected))
+            assert len({values.tobytes() for values in flat}) == 1, name
+        for name, one in whole["hists"].items():
+            # weights of one half add up exactly
+            assert one == parts["hists"][name], name
+
+
 def test_seed_and_dataset_change_the_times(stack, stacked, timing, run_bars):
     other = run_bars(timing(seed=6), stack)
     assert other["counters"]["objects.Hit.out"] == stacked["counters"]["objects.Hit.out"]
@@ -226,8 +259,8 @@ def test_photons_of_the_input_are_those_of_their_hits(stacked):
 def test_photons_of_the_input_belong_to_their_muon_bar_and_end(stack, open_bars):
     config, counters, truth = TimingConfig(), Counters(), batch(STACK, 0)
     found = read_detector(open_bars(stack), config.hits, counters)
-    hits = bar_hits(found.hits, config, counters)
-    seen = reference(found, hits, config, np.zeros((len(hits.event), 2, 3)), counters)
+    rows = bar_hits(found.hits, config, counters)
+    seen = reference(found, rows, config, np.zeros((len(rows.event), 2, 3)), counters)
     expected = np.zeros((len(truth.tracks.muon), 2), dtype=int)
     np.add.at(expected, (truth.photons.crossing, truth.photons.sensor - 1), 1)
     event = truth.muons.event[truth.tracks.muon]

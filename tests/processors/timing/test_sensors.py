@@ -11,9 +11,8 @@ from processors.counters import Counters
 from processors.jagged import Flat
 from processors.timing.config import TimingConfig
 from processors.timing.hits import bar_hits, photon_yield
-from processors.timing.ordering import order_in_time
 from processors.timing.reading import OPTICAL
-from processors.timing.sensors import contexts, poisson
+from processors.timing.sensors import BELOW_ONE, _quantile, contexts, poisson
 from samples.timing import bar as toy
 
 NUMBERS = 20_000
@@ -35,6 +34,15 @@ def test_numbers_have_poissons_distribution(mean):
     found = np.array([(numbers <= edge).mean() for edge in edges])
     # four standard deviations of a share
     assert np.abs(found - stats.poisson.cdf(edges, mean)).max() < 4 * np.sqrt(0.25 / NUMBERS)
+
+
+@pytest.mark.parametrize("mean", [1e-6, 0.3, 2.0, 47.0, 900.0, 2e5])
+def test_a_number_is_the_first_that_reaches_the_probability(mean):
+    edges = [2.0**-54, 2.0**-40, 1e-6, 1 - 2.0**-40, BELOW_ONE]
+    uniform = np.concatenate([edges, np.random.default_rng(1).random(2000)])
+    number = _quantile(uniform, np.full(len(uniform), mean))
+    assert np.all(stats.poisson.cdf(number, mean) >= uniform)
+    assert np.all((number == 0) | (stats.poisson.cdf(number - 1, mean) < uniform))
 
 
 def test_nothing_expected_nothing_drawn_and_a_number_belongs_to_its_hit():
@@ -139,12 +147,3 @@ def test_the_low_end_sees_the_mirror_image():
     assert np.array_equal(low[:, 2], high[:, 2])
     moved = contexts(hits, 5.0, TimingConfig(hit_depth=5.0))
     assert moved[:, 1, 0] == pytest.approx([100.0, -300.0])
-
-
-def test_order_in_time_is_that_of_both_keys():
-    rng = np.random.default_rng(2)
-    group = rng.integers(0, 5, 1000)
-    times = np.round(rng.normal(size=1000), 1).astype(np.float32)
-    times[:4] = [0.0, -0.0, 0.0, -0.0]
-    expected = np.lexsort((np.arange(1000), times, group))
-    assert np.array_equal(order_in_time(group, times), expected)
