@@ -1,4 +1,4 @@
-"""Figures of photon times: the flow alone beside normflows, the processor from file to file.
+"""Figures of photon times: speed alone and from file to file, memory, distance from the truth.
 
 ``python -W ignore -m benchmarks.timing`` measures, prints, writes
 ``benchmarks/results/timing.json``; parts that are not asked for keep what an earlier run found.
@@ -19,7 +19,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks import timing1d, timing_throughput
+from benchmarks import timing1d, timing_quality, timing_throughput
 from benchmarks.rows import Clock, device
 from flows.importers.normflows import import_normflows
 from processors.timing.processor import Timing
@@ -36,6 +36,8 @@ LEVER_ARM, THICKNESS = 6.0, 10.0
 GRAZING_EVENTS = 1_000
 LEAST_RATE = 3e6
 """Photons per second from file to file on two cores."""
+MOST_KS, MOST_SIGMA, MOST_REAL = 0.01, 0.03, 1.3
+"""Wanted: KS in any bin, width of the first photon off its truth, KS per muon of real photons."""
 
 
 def main() -> int:
@@ -69,6 +71,7 @@ def _parse() -> argparse.Namespace:
     add = parser.add_argument
     add("--parts", nargs="+", choices=PARTS, default=[*PARTS])
     add("--events", type=int, default=2_400, help="of the sample from file to file")
+    add("--quality-events", type=int, default=timing_quality.EVENTS, help="for the distances")
     add("--rounds", type=int, default=3, help="from file to file")
     add("--bundle", type=Path, help="model; default: the seed's weights, see --data")
     add("--data", type=Path, help="real files; default: $FLASHBREW_DATA")
@@ -117,6 +120,38 @@ def _memory(options: argparse.Namespace) -> dict[str, Any]:
     return {"memory": found}
 
 
+def _quality(options: argparse.Namespace) -> dict[str, Any]:
+    """Distance from the toy's photons, of the shipped model; from real photons where they are."""
+    found = timing_quality.measure_toy(options.bundle, options.quality_events)
+    print(
+        f"KS {found['ks_max']:.4f} (at most {MOST_KS}, noise {found['ks_floor']:.4f}) in the worst "
+        f"of {found['ks_bins']} bins, {found['ks_bin']}"
+    )
+    print(
+        f"width of the first photon {found['sigma_first_ratio']:.4f} +- "
+        f"{found['sigma_first_error']:.4f} of its truth (within {MOST_SIGMA}) in the worst of "
+        f"{len(found['sigma_first_bins'])} bins"
+    )
+    folder = _data(options)
+    if folder is None:
+        print("real photons: not compared, give --data")
+        return found
+    real = timing_quality.measure_real(folder / WEIGHTS.parent)
+    ratios = real["ks_real_norm"]
+    print(
+        f"real photons of {real['real_muons']} muons: KS per muon over its expectation "
+        f"{ratios['imported']:.2f} imported, {ratios['fine_tuned']:.2f} fine-tuned on the other "
+        f"half (at most {MOST_REAL})"
+    )
+    return found | real
+
+
+def _data(options: argparse.Namespace) -> Path | None:
+    """Folder of real files, if it is there."""
+    data = options.data or os.environ.get("FLASHBREW_DATA")
+    return Path(data) if data and (Path(data) / WEIGHTS).is_file() else None
+
+
 def _clock(options: argparse.Namespace) -> Clock:
     return time.process_time if options.processor_time else time.perf_counter
 
@@ -124,20 +159,16 @@ def _clock(options: argparse.Namespace) -> Clock:
 @contextmanager
 def _bundle(options: argparse.Namespace) -> Iterator[Path]:
     """The model: that of the command line, else the seed's weights, else the shipped one."""
-    data = options.data or os.environ.get("FLASHBREW_DATA")
-    weights = Path(data) / WEIGHTS if data else None
-    shipped = Timing.default_bundles()
+    data = _data(options)
     if options.bundle is not None:
         yield options.bundle
-    elif weights is not None and weights.is_file():
+    elif data is not None:
         with tempfile.TemporaryDirectory() as folder:
-            model = import_normflows(weights, lever_arm=LEVER_ARM, thickness=THICKNESS)
+            model = import_normflows(data / WEIGHTS, lever_arm=LEVER_ARM, thickness=THICKNESS)
             yield model.save(Path(folder) / "bundle")
-    elif shipped:
-        yield shipped[0]
     else:
-        msg = f"no model to draw with: give --bundle, or --data, a folder with {WEIGHTS}"
-        raise SystemExit(msg)
+        (shipped,) = Timing.default_bundles()
+        yield shipped
 
 
 def _print(name: str, found: dict[str, Any]) -> None:
@@ -159,7 +190,7 @@ def _machine() -> dict[str, Any]:
     }
 
 
-PARTS = {"kernel": _kernel, "throughput": _throughput, "memory": _memory}
+PARTS = {"kernel": _kernel, "throughput": _throughput, "memory": _memory, "quality": _quality}
 
 
 if __name__ == "__main__":
