@@ -90,9 +90,15 @@ def test_every_hit_has_its_own_photons_from_the_model(stack, stacked, photon_bun
 
 
 def test_numbers_are_drawn_from_the_mean_that_was_learnt(stack, run_bars, tmp_path):
-    processor = Timing.from_options({"output": tmp_path, "device": "cpu", "format": "root"})
-    events = events_of(run_bars(processor, stack))
-    model = resident(processor.config.bundles[0], "cpu")
+    def run(name, chunksize, **config):
+        options = {"output": tmp_path / name, "device": "cpu", "format": "root", "config": config}
+        result = run_bars(Timing.from_options(options), stack, chunksize=chunksize)
+        order = sorted(result["outputs"], key=lambda p: int(p.rpartition("_")[2].split("-")[0]))
+        return events_of({"outputs": order})
+
+    events = run("whole", 1000)
+    assert ak.array_equal(run("parts", 31, block_events=7), events, equal_nan=True)
+    model = resident(Timing.default_bundles()[0], "cpu")
     flat = {
         name: ak.to_numpy(ak.flatten(events[f"Hit_{name}"])).astype(float)
         for name in ("z", "theta", "p", "energy", "meanLow", "meanHigh", "nLow", "nHigh")
