@@ -37,7 +37,7 @@ from flows.training_run import (
 __all__ = ["FlowSettings", "FlowTable", "train_flow"]
 
 FLOW = Recipe(epochs=30, batch=256)
-NUMBERS = Recipe(epochs=20, batch=512)
+NUMBERS = Recipe(epochs=60, batch=512, lr=3e-3)
 NETWORKS = ("flow", "numbers")
 FITTED = 1_000_000
 """Samples that transforms are fitted on, evenly spread over the table."""
@@ -107,7 +107,7 @@ class FlowSettings(RunSettings):
     bound: float = 4.0
     layers: tuple[LayerSpec, ...] = (LayerSpec("affine", "same"), LayerSpec("spline", "same"))
     embedding: tuple[int, ...] = ()
-    numbers_hidden: tuple[int, ...] = (64, 64)
+    numbers_hidden: tuple[int, ...] = (128, 128, 128)
     samples: int = 64
     emphasis: float = 0.3
 

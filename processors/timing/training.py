@@ -35,7 +35,7 @@ BEHIND_SENSOR = 10.0
 """mm added to the distance from the sensor before its logarithm, as in the yield formula."""
 GENTLE = Recipe(epochs=100, batch=16, lr=2e-5, patience=20)
 """Fine-tuning: networks of the seed see lengths in mm, which larger steps than its own break."""
-NUMBERS, LEAST_STEPS = Recipe(epochs=40, batch=256, lr=4e-3), 3000
+NUMBERS, LEAST_STEPS = Recipe(epochs=100, batch=512, lr=3e-3), 2000
 """Training of the numbers, with as many more passes as so many steps take; chosen."""
 FEW_MUONS, VALIDATION_OF_FEW = 2000, 0.25
 """Below so many muons a larger share decides which weights are best; chosen."""

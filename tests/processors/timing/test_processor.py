@@ -104,9 +104,8 @@ def test_numbers_are_drawn_from_the_mean_that_was_learnt(stack, run_bars, tmp_pa
         for name in ("z", "theta", "p", "energy", "meanLow", "meanHigh", "nLow", "nHigh")
     }
     # contexts, energies, means were stored as float32
-    z = flat["z"] + 5.0 / np.tan(np.radians(flat["theta"]))
-    high = np.stack([z, flat["theta"], flat["p"]], axis=1)
-    low = np.stack([35.0 - z, 180.0 - flat["theta"], flat["p"]], axis=1)
+    high = np.stack([flat["z"], flat["theta"], flat["p"]], axis=1)
+    low = np.stack([35.0 - flat["z"], 180.0 - flat["theta"], flat["p"]], axis=1)
     for end, given in (("High", high), ("Low", low)):
         mean = model.mean_number(given) * flat["energy"]
         assert flat[f"mean{end}"] == pytest.approx(mean, rel=1e-4)

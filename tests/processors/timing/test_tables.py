@@ -285,7 +285,7 @@ def test_tables_that_do_not_belong_together_are_refused(bars, run_bars, tmp_path
     definitions, table = rows_of(run_bars(Photons(config), bars))
     first, other = tmp_path / "a.npz", tmp_path / "b.npz"
     save_photons(first, definitions, table)
-    save_photons(other, definitions | {"lever_arm_mm": 1.0}, table)
+    save_photons(other, definitions | {"lever_arm_mm": 6.0}, table)
     with pytest.raises(ValueError, match=r"b\.npz defines photons otherwise"):
         load_photons([other, first])
     np.savez(other, header=np.frombuffer(b"{}", dtype=np.uint8), z=np.zeros(1))
