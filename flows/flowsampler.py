@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -17,6 +18,7 @@ from flows.flowmodel import FlowModel
 from flows.flowrunner import flow_runner
 from flows.noise import Identity, row_normals
 from flows.resident import ResidentModel
+from flows.work import Work
 
 __all__ = ["COUNTERS", "PURPOSE", "FlowSampler", "Outside", "Sampled"]
 
@@ -50,11 +52,13 @@ class Sampled(NamedTuple):
             their samples are NaN), contexts ``outside_training_range``, contexts whose
             ``conditions_clipped``, samples that are ``nonfinite`` though their conditions were not,
             finite samples ``clipped`` because they left the image of a transform.
+        work: What it cost, by stage; no part of the result.
     """
 
     targets: NDArray[np.float32]
     outside: NDArray[np.bool_]
     counters: dict[str, int]
+    work: dict[str, Work]
 
 
 class FlowSampler(ResidentModel):
@@ -68,8 +72,8 @@ class FlowSampler(ResidentModel):
         self._run = flow_runner(self.model, device)
         base = torch.tensor(np.stack([plan.base.loc, plan.base.scale]), dtype=torch.float32)
         self._base = base.to(device)
-        self._draws = self.stage("draw", self._draw)
-        self._decodes = self.stage("decode", self._decode)
+        self.stage("draw", self._draw)
+        self.stage("decode", self._decode)
         self._encodes = self.stage("encode", self._encode)
         self._ranges = self._training_ranges()
 
@@ -89,16 +93,18 @@ class FlowSampler(ResidentModel):
             result = self.sample_repeated(conditions, counts, identity, outside=outside)
             return result._replace(targets=result.targets[:, None])
         given, far, counters = self._checked(conditions, len(identity), outside)
+        work = {"draw": Work()}
         usable = _finite(given)
         targets = np.full((len(given), self.model.plan.features), np.nan, dtype=np.float32)
         if usable.any():
             chosen = identity.take(usable)
-            values, left = self._draws.apply(given[usable], chosen.keys(PURPOSE), chosen.counters())
+            noise = chosen.keys(PURPOSE), chosen.counters()
+            values, left = self.run("draw", work, given[usable], *noise)
             targets[usable] = values
             counters["clipped"] = int(left.sum())
             counters["nonfinite"] = int((~_finite(values)).sum())
         counters["samples"] = len(targets)
-        return Sampled(targets, far, counters)
+        return Sampled(targets, far, counters, work)
 
     def sample_repeated(
         self,
@@ -123,8 +129,9 @@ class FlowSampler(ResidentModel):
         number = torch.from_numpy(_whole(counts))
         physics, spread = torch.from_numpy(given).to(self.device), number.to(self.device)
         context = self.model.context(physics)
-        latent = self.engine.sample_repeated(context, number, identity, PURPOSE)
+        latent, done = self.engine.repeated.counted(context, number, identity, PURPOSE)
         values, left = self.model.physical(latent[:, None], physics, spread)
+        values = values.to(torch.float32)
         bad = ~torch.isfinite(values[:, 0])
         left &= ~bad
         usable = torch.from_numpy(_finite(given)).to(self.device)
@@ -134,7 +141,7 @@ class FlowSampler(ResidentModel):
             left, bad = left & ~lost, bad & ~lost
         counters["clipped"], counters["nonfinite"] = int(left.sum()), int(bad.sum())
         counters["samples"] = len(values)
-        return Sampled(values[:, 0].to(torch.float32).cpu().numpy(), far, counters)
+        return Sampled(values[:, 0].cpu().numpy(), far, counters, {"repeated": done})
 
     def encode(
         self, targets: Array, conditions: Array, noise: Array | None = None
@@ -164,14 +171,15 @@ class FlowSampler(ResidentModel):
         """
         given, far, counters = self._checked(conditions, len(np.atleast_1d(conditions)), "flag")
         values, left = self._table("noise", noise, len(given), np.float32), np.zeros(0, bool)
+        work = {"decode": Work()}
         if len(given):
-            values, left = self._decodes.apply(given, values)
+            values, left = self.run("decode", work, given, values)
         usable = _finite(given)
         values[~usable] = np.nan
         counters["clipped"] = int((left & usable).sum())
         counters["nonfinite"] = int((~_finite(values) & usable).sum())
         counters["samples"] = len(values)
-        return Sampled(values, far, counters)
+        return Sampled(values, far, counters, work)
 
     def reference(self, conditions: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
         """Samples ``(n, T)`` of fixed noise."""
@@ -185,7 +193,8 @@ class FlowSampler(ResidentModel):
         """Device, threads, what computes, work done by stage; of repeated contexts too."""
         more: dict[str, Any] = {"way": self._run.way}
         if self.model.plan.features == 1:
-            more |= {"repeated": self.engine.repeated.stats._asdict()}
+            did = self.engine.repeated.stats
+            more["repeated"] = asdict(did.work) | {"nonfinite_context": did.nonfinite_context}
         return super().stats() | more
 
     def _draw(self, conditions: Tensor, keys: Tensor, counters: Tensor) -> tuple[Tensor, ...]:

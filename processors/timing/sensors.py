@@ -39,6 +39,7 @@ class Model(Protocol):
     """What is needed of ``flows.flowsampler.FlowSampler``."""
 
     card: Any
+    digest: str
 
     def sample_repeated(
         self, conditions: np.ndarray, counts: np.ndarray, identity: Identity, *, outside: Any
@@ -113,6 +114,7 @@ def see(
     counters["objects.Photon.beyond_limit"] += int((wanted - counts).sum())
     how = "clip" if config.outside == "clip" else "flag"
     drawn = model.sample_repeated(given.reshape(-1, 3), counts, identity, outside=how)
+    counters.model(model.digest, drawn.work)
     outside, delays = drawn.outside, drawn.targets
     if config.outside == "drop":
         counters["contexts.dropped"] += int(outside.sum())

@@ -134,7 +134,7 @@ def test_samples_are_the_flow_at_their_noise(plan, counts, context):
     expected = engine.repeated.inverse(noise, context, counts)
     # normals agree to 1e-6 at least; slopes of a few
     assert torch.allclose(found, expected, atol=1e-5)
-    assert engine.repeated.stats.samples == 2 * len(found)
+    assert engine.repeated.stats.work.samples == 2 * len(found)
 
 
 def test_threads_splits_and_neighbours_change_no_bit(plan, counts, context):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from dataclasses import replace
 
@@ -35,7 +36,8 @@ from tests.processors.timing.conftest import EVENTS, STACK, single, write
 
 
 def numbers(counters):
-    return {name: value for name, value in counters.items() if not name.startswith("seconds")}
+    telemetry = "seconds.", "models."
+    return {name: value for name, value in counters.items() if not name.startswith(telemetry)}
 
 
 def events_of(result):
@@ -338,6 +340,14 @@ def test_the_command_line_runs_it_on_processes(stack, stacked, photon_bundle, tm
     assert main(["timing", "--fileset", str(fileset), *options, *settings]) == 0
     whole = ak.concatenate([read_times(path) for path in stacked["outputs"]])
     assert ak.array_equal(read_times(output / "events" / "bars.root"), whole)
+    (model,) = json.loads((output / "report.json").read_text())["models"]
+    drawn = model["stages"]["repeated"]
+    assert model["loads"] in (1, 2)
+    assert drawn["calls"] >= -(-EVENTS // 40)
+    assert drawn["rows"] == stacked["counters"]["contexts.in"]
+    assert drawn["samples"] == stacked["counters"]["objects.Photon.out"]
+    assert 0 < drawn["fill"] < 1
+    assert drawn["samples_per_second"] == pytest.approx(drawn["samples"] / drawn["seconds"])
 
 
 def test_it_is_small_when_it_travels(timing):
