@@ -19,7 +19,7 @@ def models_section(
     """Work of every model, added over datasets, chunks and the processes that computed them.
 
     Arguments:
-        bundles: ``name`` and ``digest`` of each model, those that did nothing included.
+        bundles: Models that were asked for, by ``digest`` and ``name``.
         contents: Merged results of the datasets, with their ``counters``.
     """
     total: Counter[str] = Counter()
@@ -27,7 +27,7 @@ def models_section(
         for name, value in content.get("counters", {}).items():
             if str(name).startswith(PREFIX):
                 total[str(name).removeprefix(PREFIX)] += value
-    names = {bundle["digest"]: bundle.get("name") for bundle in bundles}
+    names = {one["digest"]: one.get("name") for one in bundles if "digest" in one}
     found = {key.split(".")[0] for key in total}
     return [
         {
