@@ -35,7 +35,7 @@ PIECES = 64
 """Pieces of a large call: enough to keep threads evenly busy; chosen."""
 PIECE = 40_000, 400_000
 """Least and largest cost of a piece in samples: one to two milliseconds, ten to twenty. Networks of
-64 contexts a piece cost a sixth more than of 512, for the calls alone (measured)."""
+64 contexts a piece cost a fifth more than of 512, for the calls alone (measured)."""
 TYPES: dict[torch.dtype, Any] = {torch.float32: np.float32, torch.float64: np.float64}
 
 Array = NDArray[Any]
