@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ __all__ = ["PEER_BATCHES", "REPEATS", "Clock", "Row", "best_batch", "device", "s
 
 PEER_BATCHES = (1_000, 2_000, 5_000, 10_000)
 REPEATS = 7
+TRIALS, TRIAL_SECONDS = 5, 1.0
+"""Runs by which a batch is judged, and seconds after which there are no more; chosen."""
 Clock = Callable[[], float]
 
 
@@ -26,7 +29,7 @@ class Row:
         max_abs_diff: Largest difference of both over the peer's batch.
         device: Processor and threads.
         outside_matmul: Share of the engine's time that the bare matrix products of the same shapes
-            do not take; of couplings alone.
+            do not take; where these are most of the work.
         distance_change: What the precision of a row changes of the 1-Wasserstein distance between
             samples and a reference, in σ, at the worst feature; of CUDA alone.
     """
@@ -43,8 +46,16 @@ class Row:
 
 
 def best_batch(function: Callable[[int], Any], clock: Clock = time.perf_counter) -> int:
-    """Batch at which a function of the number of rows is fastest per row."""
-    return max(PEER_BATCHES, key=lambda n: n / seconds(lambda: function(n), clock))
+    """Batch at which a function of the number of rows is fastest per row, once it is warm."""
+    function(PEER_BATCHES[0])
+    return min(PEER_BATCHES, key=lambda n: _typical(lambda: function(n), clock) / n)
+
+
+def _typical(function: Callable[[], Any], clock: Clock) -> float:
+    runs: list[float] = []
+    while len(runs) < TRIALS and sum(runs) < TRIAL_SECONDS:
+        runs.append(seconds(function, clock))
+    return statistics.median(runs)
 
 
 def seconds(function: Callable[[], Any], clock: Clock = time.perf_counter) -> float:

@@ -2,7 +2,7 @@
 
 ``python -m benchmarks.scaling`` prints both tables, writes ``benchmarks/results/scaling.json``.
 One masked spline flow with the shape of a jet's; memory is the growth of the largest resident size
-between batches of 10⁵ and 10⁶, in a fresh process.
+between batches of 10⁵ and 10⁶, each in a fresh process.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.rows import device
 from flows.engine import Engine
 from flows.engine.compile_nflows import compile_transform
 from flows.engine.testing import random_transform
@@ -28,6 +28,7 @@ __all__ = ["measure"]
 
 RESULT = Path(__file__).parent / "results" / "scaling.json"
 CONTEXT, FEATURES = 26, 29
+SHAPE: dict[str, Any] = {"kind": "spline", "steps": 3, "blocks": 2, "hidden": 128, "bins": 16}
 BATCHES = (1, 10, 100, 1_000, 10_000, 100_000, 1_000_000)
 WIDTHS = (2, 4, 8, 16, 32, 64)
 ROWS = 20_000
@@ -38,28 +39,28 @@ LONG = 100_000
 
 
 def engine_of(features: int, threads: int) -> Engine:
-    """Build a flow of 3 masked spline layers, two blocks of 128 units each, 16 bins."""
-    transform = random_transform(
-        kind="spline", features=features, context=CONTEXT, steps=3, blocks=2, hidden=128, bins=16
-    )
+    """Build a flow of :data:`SHAPE` with so many features."""
+    transform = random_transform(features=features, context=CONTEXT, **SHAPE)
     return Engine(compile_transform(transform, features, CONTEXT), threads)
 
 
 def measure(threads: int) -> dict[str, Any]:
     """Rates by batch and by features, bytes per sample."""
+    torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
     flow = engine_of(FEATURES, threads)
-    batches = [{"batch": n, "rate": _rate(flow, FEATURES, n)} for n in BATCHES]
+    batches = [{"batch": n, "rate": round(_rate(flow, FEATURES, n))} for n in BATCHES]
     widths = []
     for features in WIDTHS:
-        rate = _rate(engine_of(features, threads), features, ROWS)
+        rate = round(_rate(engine_of(features, threads), features, ROWS))
         widths.append({"features": features, "rate": rate, "values": rate * features})
     few, many = (_peak(rows, threads) for rows in MEMORY_ROWS)
     return {
-        "threads": threads,
+        "device": device(threads),
+        "flow": {**SHAPE, "features": FEATURES, "context": CONTEXT},
         "batches": batches,
         "features": widths,
-        "bytes_per_sample": (many - few) / (MEMORY_ROWS[1] - MEMORY_ROWS[0]),
+        "bytes_per_sample": round((many - few) / (MEMORY_ROWS[1] - MEMORY_ROWS[0])),
         "bytes_in_and_out": 4 * (2 * FEATURES + CONTEXT),
     }
 
@@ -90,7 +91,10 @@ def _peak(rows: int, threads: int) -> int:
 
 def _print_peak(rows: int, threads: int) -> None:
     engine_of(FEATURES, threads).inverse(torch.randn(rows, FEATURES), torch.randn(rows, CONTEXT))
-    print(1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    # not getrusage: its maximum is inherited from the process that started this one
+    status = Path("/proc/self/status").read_text()
+    (peak,) = [line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")]
+    print(1024 * int(peak))
 
 
 def main() -> int:
@@ -108,7 +112,7 @@ def main() -> int:
     for row in result["features"]:
         line = f"{row['features']:>3} features  {row['rate']:>11,.0f} samples/s"
         print(f"{line}  {row['values']:>12,.0f} values/s")
-    print(f"{result['bytes_per_sample']:.0f} bytes per sample", end=", ")
+    print(f"{result['bytes_per_sample']} bytes per sample", end=", ")
     print(f"of which {result['bytes_in_and_out']} are noise, context, result")
     RESULT.write_text(json.dumps(result, indent=1) + "\n")
     print(f"written: {RESULT}")

@@ -3,7 +3,8 @@
 The flow has the shape of RowanKell/work_eic's: one step of 10 blocks of 128 units, three
 conditions. The peer sees one row of context per photon, as its users call it; the engine one row
 per hit. Both run in one process, at the same weights, with the same threads, warm, denormals
-flushed, in turns.
+flushed, freed memory kept, in turns of as many contexts. With one photon per hit both must compute
+the networks for every photon, so the bare matrix products of the same shapes bound both.
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ import normflows
 import numpy as np
 import torch
 
-from benchmarks.rows import REPEATS, Clock, Row, best_batch, device, seconds
+from benchmarks.rows import PEER_BATCHES, REPEATS, Clock, Row, best_batch, device, seconds
 from flows.engine import Engine
 from flows.engine.compile_normflows import compile_normflows
+from flows.engine.plan import Plan, Residual, Spline
+from flows.memory import keep_freed
 from flows.noise import Identity
 
 __all__ = ["NAME", "measure", "model"]
@@ -46,23 +49,31 @@ def measure(
     """
     torch.set_num_threads(threads)
     torch.set_flush_denormal(True)
+    keep_freed()
     peer_model = model()
-    engine = Engine(compile_normflows(peer_model.state_dict()), threads)
+    plan = compile_normflows(peer_model.state_dict())
+    engine = Engine(plan, threads)
 
     def peer(n: int) -> None:
         with torch.inference_mode():
             peer_model.sample(n, context=_contexts(n))
 
     best = best_batch(peer, clock)
+    products = _products(plan)
+    height = best_batch(products, clock)
     difference = _difference(peer_model, engine)
     rows = []
     for per in per_context:
         contexts = min(MOST_CONTEXTS, -(-PHOTONS // per))
         draw = _drawing(engine, contexts, per)
         draw()
-        turns = [(seconds(lambda: peer(best), clock), seconds(draw, clock)) for _ in range(REPEATS)]
-        peer_rate = best / statistics.median(t for t, _ in turns)
-        rate = contexts * per / statistics.median(t for _, t in turns)
+        works = [(peer, best), (products, height)]
+        turns = [
+            [seconds(draw, clock), *(_spread(work, n, contexts, clock) for work, n in works)]
+            for _ in range(REPEATS)
+        ]
+        ours, theirs, bare = (statistics.median(times) for times in zip(*turns))
+        peer_rate, rate = contexts / theirs, contexts * per / ours
         rows.append(
             Row(
                 name=NAME if per == per_context[0] else f"{NAME}, {per} per context",
@@ -72,6 +83,7 @@ def measure(
                 ratio=rate / peer_rate,
                 max_abs_diff=difference,
                 device=device(threads),
+                outside_matmul=1 - bare / ours if per == 1 else None,
             )
         )
     return rows
@@ -100,6 +112,30 @@ def _drawing(engine: Engine, contexts: int, per: int) -> Callable[[], Any]:
     identity = Identity(1, "bar", "Photon", zero, zero, row, zero, zero)
     given, counts = _contexts(contexts), torch.full((contexts,), per)
     return lambda: engine.sample_repeated(given, counts, identity)
+
+
+def _spread(work: Callable[[int], Any], batch: int, rows: int, clock: Clock) -> float:
+    """Seconds that so many rows take in batches."""
+    calls = max(1, round(rows / batch))
+    return seconds(lambda: [work(batch) for _ in range(calls)], clock) * rows / (calls * batch)
+
+
+def _products(plan: Plan) -> Callable[[int], Any]:
+    """All matrix products of a plan's networks, in memory that is there, without their biases."""
+    weights: list[torch.Tensor] = []
+    for step in plan.steps:
+        if isinstance(step, Spline):
+            blocks = [block for block in step.made.blocks if isinstance(block, Residual)]
+            layers = [part for b in blocks for part in (b.context, b.inner.weight, b.outer.weight)]
+            weights += [torch.from_numpy(w).float() for w in (*layers, step.made.final.weight)]
+    sizes = {size for weight in weights for size in weight.shape}
+    spaces = {size: torch.zeros(2, max(PEER_BATCHES), size) for size in sizes}
+
+    def products(n: int) -> None:
+        for weight in weights:
+            torch.mm(spaces[weight.shape[1]][0, :n], weight.T, out=spaces[len(weight)][1, :n])
+
+    return products
 
 
 def _difference(peer_model: Any, engine: Engine) -> float:

@@ -265,10 +265,17 @@ def _drawn_since(before: Mapping[str, int], now: Mapping[str, int]) -> dict[str,
 
 def print_summary(report: Mapping[str, Any], output: Path) -> None:
     """Print tables of a report, then what went wrong."""
-    from executors.summary import complaints, dataset_table, distance_tables, object_table
+    from executors.summary import (
+        complaints,
+        dataset_table,
+        distance_tables,
+        model_table,
+        object_table,
+    )
 
     console = results()
-    for table in (*distance_tables(report), object_table(report), dataset_table(report)):
+    tables = model_table(report), object_table(report), dataset_table(report)
+    for table in (*distance_tables(report), *tables):
         if table is not None:
             console.print(table)
     for note in report["notes"]:

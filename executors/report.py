@@ -20,6 +20,7 @@ from executors.notes import notes_of
 from executors.output import output_problems, write_atomically
 from executors.plan import Plan
 from executors.report_dataset import dataset_section
+from executors.report_models import models_section
 from executors.settings import ExecutorSettings
 
 __all__ = [
@@ -110,6 +111,7 @@ def build_report(
         joined: Counts of files, events and chunks joined, by dataset.
     """
     provenance = description.provenance
+    bundles = list(provenance.get("bundles", []))
     datasets = {
         name: dataset_section(
             result.ledger.of(name),
@@ -142,7 +144,8 @@ def build_report(
         },
         "arguments": dict(description.arguments),
         "seed": description.seed,
-        "bundles": list(provenance.get("bundles", [])),
+        "bundles": bundles,
+        "models": models_section(bundles, result.accumulator.values()),
         "versions": versions(),
         "executor": {
             "kind": settings.kind,
@@ -211,8 +214,8 @@ def restore_accumulator(
             continue
         counters = dict(data["counters"])
         counters |= {f"events.{key}": data["events"][key] for key in ("read", "written")}
-        for section in ("sum_genweight", "seconds", "micro_batches"):
-            values = data[section].items()
+        for section in ("sum_genweight", "seconds", "micro_batches", "models"):
+            values = data.get(section, {}).items()
             counters |= {f"{section}.{key}": value for key, value in values if value is not None}
         restored[name] = {
             "hists": dict(histograms[name]),

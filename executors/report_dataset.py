@@ -8,6 +8,7 @@ from typing import Any
 
 from executors.ledger import ChunkRecord, Ledger
 from executors.output import relative_output
+from executors.report_models import PREFIX
 
 __all__ = ["dataset_section"]
 
@@ -24,7 +25,7 @@ def dataset_section(
     seconds = _below("seconds.", counters)
     unknown_events = [file.events for file in ledger.unknown]
     known = (*_EVENTS, *_WEIGHTS)
-    prefixes = ("seconds.", "micro_batches.")
+    prefixes = ("seconds.", "micro_batches.", PREFIX)
     return {
         "files": {"planned": files, "unknown": tally.files_unknown},
         "events": {
@@ -64,6 +65,7 @@ def dataset_section(
             stage: tally.events_done / value for stage, value in seconds.items() if value > 0
         },
         "micro_batches": _below("micro_batches.", counters),
+        "models": _below(PREFIX, counters),
         "counters": {
             name: value
             for name, value in sorted(counters.items())

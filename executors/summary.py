@@ -15,6 +15,7 @@ __all__ = [
     "complaints",
     "dataset_table",
     "distance_tables",
+    "model_table",
     "object_table",
     "plan_table",
     "standing_complaints",
@@ -91,6 +92,29 @@ def object_table(report: Mapping[str, Any]) -> Table | None:
         for collection, pair in _objects(data["counters"]).items():
             counts = (f"{pair[key]:,.0f}" if key in pair else "-" for key in ("in", "out"))
             _row(table, dataset, collection, *counts)
+    return table if table.row_count else None
+
+
+def model_table(report: Mapping[str, Any]) -> Table | None:
+    """One row per model and stage: what it cost, how fast; None where no model did anything."""
+    table = Table(box=box.SIMPLE_HEAD)
+    for name in ("model", "stage"):
+        table.add_column(name, overflow="fold")
+    for name in ("loads", "calls", "batches", "fill", "seconds", "samples/s"):
+        table.add_column(name, justify="right")
+    for model in report.get("models", ()):
+        for stage, work in model["stages"].items():
+            _row(
+                table,
+                model["name"] or model["digest"][:12],
+                stage,
+                f"{model['loads']:,}",
+                f"{work['calls']:,}",
+                f"{work['batches']:,}",
+                "-" if work["fill"] is None else f"{work['fill']:.1%}",
+                f"{work['seconds']:,.1f}",
+                "-" if work["seconds"] == 0 else f"{work['samples_per_second']:,.0f}",
+            )
     return table if table.row_count else None
 
 

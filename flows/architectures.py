@@ -15,7 +15,8 @@ from nflows.transforms.permutations import Permutation
 from torch import Tensor, nn
 
 from flows.kernels import fused_spline
-from flows.masked import ContextMade, mlp
+from flows.masked import ContextMade
+from flows.mlp import mlp
 from flows.spec import FlowSpec
 from flows.spline import MIN_DERIVATIVE, spline_inverse
 

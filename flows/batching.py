@@ -21,6 +21,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from flows.work import Work
+
 __all__ = ["ComputePool", "Stage", "StageStats", "default_threads"]
 
 ROW_QUANTUM = 64
@@ -49,14 +51,11 @@ def default_threads() -> int:
 
 
 class StageStats(NamedTuple):
-    """What a stage has done so far."""
+    """What a stage has done so far: rows of a micro-batch now, times it was halved, work."""
 
     micro_batch: int
-    batches: int
-    rows: int
-    padded: int
     halvings: int
-    seconds: float
+    work: Work
 
 
 class _Call:
@@ -68,6 +67,7 @@ class _Call:
         self.taken = 0
         self.missing = self.rows
         self.outputs: tuple[Array, ...] | None = None
+        self.work = Work(calls=1)
         self.error: BaseException | None = None
         self.done = threading.Event()
 
@@ -111,18 +111,22 @@ class Stage:
         self.function, self.rows, self.device = function, rows, device
         self.waiting: deque[_Call] = deque()
         self._pool = pool
-        self._batches = self._computed = self._padded = self._halvings = 0
-        self._seconds = 0.0
+        self._halvings = 0
+        self._work = Work()
         self._columns: tuple[Any, ...] | None = None
         self._admission = threading.Lock()
 
     def apply(self, *arrays: Array) -> tuple[Array, ...]:
+        """What :meth:`counted` returns, without the work."""
+        return self.counted(*arrays)[0]
+
+    def counted(self, *arrays: Array) -> tuple[tuple[Array, ...], Work]:
         """Run the function over all rows; blocks until they are done.
 
         Arguments:
             arrays: Each ``(n, ...)``, n at least 1; but for n as in the stage's first call, since
                 rows of several calls share a micro-batch.
-        Returns: arrays ``(n, ...)``.
+        Returns: arrays ``(n, ...)``, and this call's share of the work.
         Raises: ValueError for other arrays; whatever the function raised.
         """
         self._admit(arrays)
@@ -130,13 +134,13 @@ class Stage:
         self._pool.submit(self, call)
         call.done.wait()
         if call.error is not None:
-            if not self._batches:
+            if not self._work.batches:
                 self._columns = None  # what failed is no example
             raise call.error
         if call.outputs is None:
             msg = "a stage was asked for zero rows"
             raise ValueError(msg)
-        return call.outputs
+        return call.outputs, call.work
 
     def _admit(self, arrays: tuple[Array, ...]) -> None:
         """Refuse, in the caller's thread alone, what would shift or spoil the rows of others."""
@@ -156,9 +160,11 @@ class Stage:
     @property
     def stats(self) -> StageStats:
         """What was done so far."""
-        return StageStats(
-            self.rows, self._batches, self._computed, self._padded, self._halvings, self._seconds
-        )
+        return StageStats(self.rows, self._halvings, self._work)
+
+    def admitted(self) -> None:
+        """Count a call; the pool's lock must be held."""
+        self._work += Work(calls=1)
 
     def pending(self) -> int:
         """Rows that wait; the pool's lock must be held."""
@@ -198,11 +204,11 @@ class Stage:
             self._halve(rows, lock)
             self.run(pieces, lock)
             return
+        spent = time.perf_counter() - started
         with lock:
-            self._batches += 1
-            self._computed += filled
-            self._padded += rows - filled
-            self._seconds += time.perf_counter() - started
+            done = Work(0, 1, filled, rows - filled, filled, spent)
+            self._work += done
+            pieces[0].call.work += done
             at = 0
             for piece in pieces:
                 size = piece.stop - piece.start
@@ -292,6 +298,7 @@ class ComputePool:
                 raise RuntimeError(msg)
             if not self._workers:
                 self._start()
+            stage.admitted()
             if not stage.waiting and stage not in self._stages:
                 self._stages.append(stage)
             stage.waiting.append(call)

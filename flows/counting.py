@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from flows.masked import mlp
+from flows.mlp import mlp
 from flows.spec import MlpSpec
 
 __all__ = ["PoissonMean"]

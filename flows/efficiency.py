@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits, softplus
 
-from flows.masked import mlp
+from flows.mlp import mlp
 from flows.spec import MlpSpec
 
 __all__ = ["Efficiency"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -10,16 +12,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from flows.batching import ComputePool, Stage
+from flows.batching import ComputePool
 from flows.bundle import Bundle
+from flows.counting import PoissonMean
 from flows.engine.facade import Engine
 from flows.flowmodel import FlowModel
 from flows.flowrunner import flow_runner
 from flows.noise import Identity, row_normals
 from flows.resident import ResidentModel
+from flows.work import Work
 
-__all__ = ["COUNTERS", "PURPOSE", "FlowSampler", "Outside", "Sampled"]
+__all__ = ["COUNTERS", "PURPOSE", "FlowSampler", "MeanNumbers", "Outside", "Sampled"]
 
+NUMBER = "number"
+"""Stage that computes mean numbers."""
 PURPOSE = "flow"
 """Purpose of the noise that samples are drawn from."""
 RANGE_SLACK = 1e-6
@@ -50,11 +56,25 @@ class Sampled(NamedTuple):
             their samples are NaN), contexts ``outside_training_range``, contexts whose
             ``conditions_clipped``, samples that are ``nonfinite`` though their conditions were not,
             finite samples ``clipped`` because they left the image of a transform.
+        work: What it cost, by stage; no part of the result.
     """
 
     targets: NDArray[np.float32]
     outside: NDArray[np.bool_]
     counters: dict[str, int]
+    work: dict[str, Work]
+
+
+class MeanNumbers(NamedTuple):
+    """How many samples contexts have.
+
+    Attributes:
+        per_exposure: Mean per unit of exposure ``(n,)``, NaN where a condition is.
+        work: What it cost, by stage; no part of the result.
+    """
+
+    per_exposure: NDArray[np.float64]
+    work: dict[str, Work]
 
 
 class FlowSampler(ResidentModel):
@@ -68,10 +88,11 @@ class FlowSampler(ResidentModel):
         self._run = flow_runner(self.model, device)
         base = torch.tensor(np.stack([plan.base.loc, plan.base.scale]), dtype=torch.float32)
         self._base = base.to(device)
-        self._draws = self.stage("draw", self._draw)
-        self._decodes = self.stage("decode", self._decode)
+        self.stage("draw", self._draw)
+        self.stage("decode", self._decode)
         self._encodes = self.stage("encode", self._encode)
-        self._numbers = self._number_stage(self.model)
+        if self.model.numbers is not None:
+            self.stage(NUMBER, self._counting(self.model.numbers.to(device)))
         self._ranges = self._training_ranges()
 
     def sample(
@@ -90,16 +111,18 @@ class FlowSampler(ResidentModel):
             result = self.sample_repeated(conditions, counts, identity, outside=outside)
             return result._replace(targets=result.targets[:, None])
         given, far, counters = self._checked(conditions, len(identity), outside)
+        work = {"draw": Work()}
         usable = _finite(given)
         targets = np.full((len(given), self.model.plan.features), np.nan, dtype=np.float32)
         if usable.any():
             chosen = identity.take(usable)
-            values, left = self._draws.apply(given[usable], chosen.keys(PURPOSE), chosen.counters())
+            noise = chosen.keys(PURPOSE), chosen.counters()
+            values, left = self.run("draw", work, given[usable], *noise)
             targets[usable] = values
             counters["clipped"] = int(left.sum())
             counters["nonfinite"] = int((~_finite(values)).sum())
         counters["samples"] = len(targets)
-        return Sampled(targets, far, counters)
+        return Sampled(targets, far, counters, work)
 
     def sample_repeated(
         self,
@@ -124,8 +147,9 @@ class FlowSampler(ResidentModel):
         number = torch.from_numpy(_whole(counts))
         physics, spread = torch.from_numpy(given).to(self.device), number.to(self.device)
         context = self.model.context(physics)
-        latent = self.engine.sample_repeated(context, number, identity, PURPOSE)
+        latent, done = self.engine.repeated.counted(context, number, identity, PURPOSE)
         values, left = self.model.physical(latent[:, None], physics, spread)
+        values = values.to(torch.float32)
         bad = ~torch.isfinite(values[:, 0])
         left &= ~bad
         usable = torch.from_numpy(_finite(given)).to(self.device)
@@ -135,33 +159,33 @@ class FlowSampler(ResidentModel):
             left, bad = left & ~lost, bad & ~lost
         counters["clipped"], counters["nonfinite"] = int(left.sum()), int(bad.sum())
         counters["samples"] = len(values)
-        return Sampled(values[:, 0].to(torch.float32).cpu().numpy(), far, counters)
+        return Sampled(values[:, 0].cpu().numpy(), far, counters, {"repeated": done})
 
     @property
     def counts_samples(self) -> bool:
         """Tell whether the model knows how many samples a context has."""
-        return self._numbers is not None
+        return self.model.numbers is not None
 
-    def mean_number(self, conditions: Array, *, outside: Outside = "flag") -> NDArray[np.float64]:
-        """Mean number of samples per unit of exposure ``(n,)``, NaN where a condition is.
+    def mean_numbers(self, conditions: Array, *, outside: Outside = "flag") -> MeanNumbers:
+        """Mean number of samples of every context.
 
         Arguments:
             conditions: ``(n, C)`` in the card's order and units.
             outside: What becomes of conditions outside the training range.
         Raises: ValueError if the shapes do not match the card, or the model does not know numbers.
         """
-        if self._numbers is None:
+        if not self.counts_samples:
             msg = (
                 f"model {self.card.name!r} does not know how many samples a context has; train "
                 f"one with numbers, or ask :attr:`counts_samples` first"
             )
             raise ValueError(msg)
         given, _, _ = self._checked(conditions, len(np.atleast_1d(conditions)), outside)
-        usable = _finite(given)
+        usable, work = _finite(given), {NUMBER: Work()}
         mean = np.full(len(given), np.nan)
         if usable.any():
-            mean[usable] = self._numbers.apply(given[usable])[0]
-        return mean
+            (mean[usable],) = self.run(NUMBER, work, given[usable])
+        return MeanNumbers(mean, work)
 
     def encode(
         self, targets: Array, conditions: Array, noise: Array | None = None
@@ -191,14 +215,15 @@ class FlowSampler(ResidentModel):
         """
         given, far, counters = self._checked(conditions, len(np.atleast_1d(conditions)), "flag")
         values, left = self._table("noise", noise, len(given), np.float32), np.zeros(0, bool)
+        work = {"decode": Work()}
         if len(given):
-            values, left = self._decodes.apply(given, values)
+            values, left = self.run("decode", work, given, values)
         usable = _finite(given)
         values[~usable] = np.nan
         counters["clipped"] = int((left & usable).sum())
         counters["nonfinite"] = int((~_finite(values) & usable).sum())
         counters["samples"] = len(values)
-        return Sampled(values, far, counters)
+        return Sampled(values, far, counters, work)
 
     def reference(self, conditions: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
         """Samples ``(n, T)`` of fixed noise; mean numbers ``(n,)`` where the model knows them."""
@@ -208,14 +233,15 @@ class FlowSampler(ResidentModel):
         identity = Identity(0, "reference", name, zero, zero, rows, zero, zero)
         made: dict[str, NDArray[Any]] = {"targets": self.sample(conditions, identity).targets}
         if self.counts_samples:
-            made["numbers"] = self.mean_number(conditions)
+            made["numbers"] = self.mean_numbers(conditions).per_exposure
         return made
 
     def stats(self) -> dict[str, Any]:
         """Device, threads, what computes, work done by stage; of repeated contexts too."""
         more: dict[str, Any] = {"way": self._run.way}
         if self.model.plan.features == 1:
-            more |= {"repeated": self.engine.repeated.stats._asdict()}
+            did = self.engine.repeated.stats
+            more["repeated"] = asdict(did.work) | {"nonfinite_context": did.nonfinite_context}
         return super().stats() | more
 
     def _draw(self, conditions: Tensor, keys: Tensor, counters: Tensor) -> tuple[Tensor, ...]:
@@ -231,11 +257,8 @@ class FlowSampler(ResidentModel):
         latent = self.model.latent(targets, conditions, uniform)
         return (self._run.encode(conditions, latent),)
 
-    def _number_stage(self, model: FlowModel) -> Stage | None:
-        if model.numbers is None:
-            return None
-        numbers = model.numbers.to(self.device)
-        return self.stage("number", lambda given: (numbers.per_exposure(model.context(given)),))
+    def _counting(self, numbers: PoissonMean) -> Callable[[Tensor], tuple[Tensor]]:
+        return lambda given: (numbers.per_exposure(self.model.context(given)),)
 
     def _training_ranges(self) -> NDArray[np.float64]:
         """Edges ``(C, 2)``; infinite where none are known."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import Any
 
 import torch
 from nflows.transforms.made import MADE
-from torch import Tensor, nn
+from torch import Tensor
 
-__all__ = ["ContextMade", "mlp"]
+__all__ = ["ContextMade"]
 
 
 class ContextMade(MADE):  # type: ignore[misc]
@@ -72,12 +71,3 @@ def _mask(layer: Any, degrees: Tensor, mask: Tensor) -> None:
     """Replace the mask; it follows from the specification, so it is not stored with the weights."""
     layer.register_buffer("mask", mask.to(layer.weight.dtype), persistent=False)
     layer.register_buffer("degrees", degrees, persistent=False)
-
-
-def mlp(inputs: int, hidden: tuple[int, ...], outputs: int) -> nn.Sequential:
-    """Linear layers with SiLU between them."""
-    sizes = (inputs, *hidden, outputs)
-    layers: list[nn.Module] = []
-    for before, after in pairwise(sizes):
-        layers += [nn.Linear(before, after), nn.SiLU()]
-    return nn.Sequential(*layers[:-1])

@@ -6,6 +6,7 @@ import importlib
 import os
 import threading
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from flows.batching import ComputePool, Stage, default_threads
+from flows.batching import ComputePool, Stage, StageStats, default_threads
 from flows.bundle import Bundle, BundleError
 from flows.card import Card
 from flows.memory import keep_freed
 from flows.noise import compile_kernels
+from flows.work import Work
 
 __all__ = ["KINDS", "MICRO_BATCH", "ResidentModel", "forget", "resident"]
 
@@ -50,12 +52,25 @@ class ResidentModel:
         self._path = path
         self._pool = pool
         self._stages: dict[str, Stage] = {}
+        self._unclaimed = 1
 
     def stage(self, name: str, function: Callable[..., tuple[torch.Tensor, ...]]) -> Stage:
         """Declare a row-wise function that the pool runs in micro-batches."""
         rows = MICRO_BATCH[torch.device(self.device).type]
         self._stages[name] = Stage(self._pool, function, rows, self.device)
         return self._stages[name]
+
+    def run(self, name: str, work: dict[str, Work], *arrays: NDArray[Any]) -> tuple[Any, ...]:
+        """Run a stage over all rows; what it cost is added to ``work`` under the stage's name."""
+        outputs, done = self._stages[name].counted(*arrays)
+        work[name] = work.get(name, Work()) + done
+        return outputs
+
+    def claim_load(self) -> int:
+        """1 to the first who asks in this process, 0 to others: the sum counts the loads."""
+        with _lock:
+            claimed, self._unclaimed = self._unclaimed, 0
+        return claimed
 
     def reference(self, conditions: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
         """Samples ``(n, ...)`` at ``conditions`` ``(n, C)`` from noise that is always the same."""
@@ -74,7 +89,7 @@ class ResidentModel:
             "device": self.device,
             "threads": self._pool.threads,
             "micro_batch": self.micro_batch,
-            "stages": {name: stage.stats._asdict() for name, stage in self._stages.items()},
+            "stages": {name: _told(stage.stats) for name, stage in self._stages.items()},
         }
 
     def found_at(self, path: Path) -> None:
@@ -124,6 +139,11 @@ def resident(
         if (found, place) not in _models:
             _models[found, place] = _build(loaded, path, place)
         return _seen(_models[found, place], path)
+
+
+def _told(stats: StageStats) -> dict[str, Any]:
+    rest = stats._asdict()
+    return asdict(rest.pop("work")) | rest
 
 
 def _seen(model: ResidentModel, path: Path | None) -> ResidentModel:

@@ -16,6 +16,7 @@ from flows.noise import Identity, row_normals, row_uniforms
 from flows.objectmodel import ObjectModel, ObjectSampler
 from flows.pileup import draw_rows
 from flows.resident import ResidentModel
+from flows.work import Work
 
 __all__ = ["ATTEMPTS", "MISSING_CATEGORY", "ObjectSimulator", "Simulated"]
 
@@ -46,12 +47,14 @@ class Simulated(NamedTuple):
         counters: rows in, rows ``kept``, rows with ``nonfinite_conditions`` (kept, all targets
             NaN), rows ``outside_training_range`` of a condition, draws ``resampled``, rows
             ``clipped`` after the last attempt, rows ``nonfinite`` after the last attempt.
+        work: What it cost, by stage; no part of the result.
     """
 
     kept: NDArray[np.bool_]
     targets: NDArray[np.float32]
     categories: NDArray[np.int64]
     counters: dict[str, int]
+    work: dict[str, Work]
 
 
 class ObjectSimulator(ResidentModel):
@@ -64,7 +67,7 @@ class ObjectSimulator(ResidentModel):
         self._profile: NDArray[np.float32] = model.pileup.numpy()
         self._sampler = ObjectSampler(model.to(device))
         self._efficiency = self.stage("efficiency", self._keep)
-        self._generate = self.stage("generate", self._draw)
+        self.stage("generate", self._draw)
         self._values = [
             np.array(column.values, dtype=np.int64) for column in self.layout.categories
         ]
@@ -80,6 +83,7 @@ class ObjectSimulator(ResidentModel):
         """
         conditions = self._checked(conditions, identity)
         counters = dict.fromkeys(COUNTERS, 0) | {"rows": len(conditions)}
+        work = dict.fromkeys(self._stages, Work())
         usable = _usable(conditions)
         counters["nonfinite_conditions"] = int((~usable).sum())
         kept = ~usable
@@ -88,7 +92,7 @@ class ObjectSimulator(ResidentModel):
         else:
             good, who = conditions[usable], identity.take(usable)
         counters["outside_training_range"] = self._outside(good)
-        chosen, features = self._reconstructed(good, who)
+        chosen, features = self._reconstructed(good, who, work)
         kept[usable] = chosen
         counters["kept"] = int(kept.sum())
         drawn = usable[kept]
@@ -97,14 +101,14 @@ class ObjectSimulator(ResidentModel):
         rows = np.flatnonzero(chosen)
         if len(rows):
             inputs = features.take(rows, axis=0), good.take(rows, axis=0)
-            made, codes = self._columns(inputs, who.take(rows), counters)
+            made, codes = self._columns(inputs, who.take(rows), counters, work)
             if drawn.all():
                 targets = made
             else:
                 targets[drawn] = made
             for k, values in enumerate(self._values):
                 categories[drawn, k] = values[codes[:, k]]
-        return Simulated(kept, targets, categories, counters)
+        return Simulated(kept, targets, categories, counters, work)
 
     def probability(self, conditions: NDArray[np.float32]) -> NDArray[np.float32]:
         """p(reconstructed | conditions) for ``(n, C)``, NaN where a condition is not finite."""
@@ -143,13 +147,13 @@ class ObjectSimulator(ResidentModel):
         return draw_rows(self._profile, identity)
 
     def _reconstructed(
-        self, conditions: NDArray[np.float32], identity: Identity
+        self, conditions: NDArray[np.float32], identity: Identity, work: dict[str, Work]
     ) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
         """Return which rows are kept, with the features of all."""
         if not len(conditions):
             return np.zeros(0, dtype=bool), conditions
         keys, counters = identity.keys("efficiency"), identity.counters()
-        kept, _, features = self._efficiency.apply(conditions, keys, counters)
+        kept, _, features = self.run("efficiency", work, conditions, keys, counters)
         return kept, features
 
     def _columns(
@@ -157,19 +161,20 @@ class ObjectSimulator(ResidentModel):
         inputs: tuple[NDArray[np.float32], NDArray[np.float32]],
         identity: Identity,
         counters: dict[str, int],
+        work: dict[str, Work],
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         noise = np.concatenate(
             [identity.keys("categories"), identity.keys("flow"), identity.counters()], axis=1
         )
         attempt = np.zeros(len(noise), dtype=np.int64)
-        targets, codes, outside, broken = self._generate.apply(*inputs, noise, attempt)
+        targets, codes, outside, broken = self.run("generate", work, *inputs, noise, attempt)
         for number in range(1, ATTEMPTS + 1):
             again = np.flatnonzero(outside | broken)
             if not len(again):
                 break
             counters["resampled"] += len(again)
             rows = *(array[again] for array in inputs), noise[again], attempt[again] + number
-            results = self._generate.apply(*rows)
+            results = self.run("generate", work, *rows)
             for array, result in zip((targets, codes, outside, broken), results):
                 array[again] = result
         counters["clipped"] = int((outside & ~broken).sum())

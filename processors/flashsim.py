@@ -120,11 +120,13 @@ class FlashSim(FlowProcessor):
         Raises: NotSimulationError, MissingBranchError when the input cannot be simulated.
         """
         require_simulation(events)
-        chunk = Chunk(self.config, self.models(), events)
+        models = self.models()
+        chunk = Chunk(self.config, models, events)
         with direct_reads(events), chunk.writer() as writer:
             for block in blocks(events, self.config.block_events):
                 chunk.run(block, writer)
             chunk.close(writer)
+        chunk.counters.loads(models.values())
         outputs = [] if writer is None else [str(writer.path)]
         result = {"hists": chunk.validation.hists, "counters": dict(chunk.counters)}
         return {chunk.dataset: {**result, "outputs": outputs}}

@@ -21,6 +21,7 @@ class Model(Protocol):
     """What is needed of ``flows.resident.resident``."""
 
     micro_batch: int
+    digest: str
 
     def simulate(self, conditions: np.ndarray, identity: Identity) -> Any:
         """Draw which rows are reconstructed, with the columns of those."""
@@ -102,8 +103,9 @@ def simulate(
         result = _sorted(table, source, rows, made, columns, gen, folds)
     counters[f"objects.{table.collection}.clipped_columns"] += clipped
     _count(table, out.counters, len(rows.source), len(kept), len(made), result, counters)
-    size = model.micro_batch
-    counters[f"micro_batches.{size}"] += -(-len(rows.source) // size)
+    counters.model(model.digest, out.work)
+    batches = sum(done.batches for done in out.work.values())
+    counters[f"micro_batches.{model.micro_batch}"] += batches
     return result
 
 

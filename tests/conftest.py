@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,6 +40,16 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no folder of real files at {folder}; set FLASHBREW_DATA to run this test")
     return folder
+
+
+def pytest_collection_finish() -> None:
+    """Keep torch to one thread, where it was imported at all.
+
+    Its threads wait for each other by spinning: beside another worker of the suite each small
+    product lasts as long as the scheduler likes (one file of the engine: 225 s against 31 s).
+    """
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

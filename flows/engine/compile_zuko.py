@@ -11,14 +11,13 @@ nothing but the parameters of its splines.
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.engine.plan import Base, Dense, Feedforward, Linear, Made, Plan, Spline, Step
+from flows.engine.plan import Base, Dense, Feedforward, Linear, Made, Plan, Residual, Spline, Step
 from flows.engine.weights import CompileError, to_array
 from flows.spline import Limits
 
@@ -30,9 +29,6 @@ SLOPE = 1e-3
 """Its default ``slope``: least slope at a knot, the greatest being its inverse."""
 BASE = (("base.loc", "base._0"), ("base.scale", "base._1"))
 """Names of the base's location and scale: today's, zuko 1.0's."""
-
-RESIDUAL = re.compile(r"\.hyper\.\d+\.\d+\.")
-"""A layer inside a layer, in the names of weights."""
 
 Array = NDArray[np.float64]
 Order = NDArray[np.int64]
@@ -53,8 +49,9 @@ def compile_zuko(
 ) -> Plan:
     """Write the ``state_dict()`` of a ``zuko.flows.NSF`` with ReLU as a plan.
 
-    Everything but the weights is what ``NSF`` was called with; the weights do not hold it, so all
-    that can be is compared with their shapes.
+    Networks with ``residual=True`` are known by the names of their weights. Everything else is what
+    ``NSF`` was called with; the weights do not hold it, so all that can be is compared with their
+    shapes.
 
     Arguments:
         weights: Tensors by name, masks and orders included.
@@ -73,12 +70,6 @@ def compile_zuko(
         >>> plan.features, len(plan.steps)
         (1, 1)
     """
-    if any(RESIDUAL.search(name) for name in weights):
-        msg = (
-            "the networks have residual layers (residual=True), whose sums pass no activation; a "
-            "plan's blocks begin with one. Train with residual=False, the default"
-        )
-        raise CompileError(msg)
     reader = _Reader(weights)
     network = _Network(reader, features, context, tuple(hidden_features), bins)
     limits = Limits(0.0, 0.0, slope, np.inf, soft=True)
@@ -149,7 +140,10 @@ class _Network:
             raise CompileError(msg)
         classes = np.zeros(1, np.int64) if alone else self._classes(where, passes)
         order = np.argsort(classes, kind="stable")
-        return self._masked(where + "hyper.", order, classes[order]), order
+        read = self._masked
+        if f"{where}hyper.1.0.weight" in self.reader.weights:
+            read = self._residual
+        return read(where + "hyper.", order, classes[order]), order
 
     def _constant(self, where: str) -> Made:
         """Parameters that depend on nothing: a network without units."""
@@ -175,46 +169,132 @@ class _Network:
         sizes = (inputs, *self.hidden, d * self.outputs)
         layers = []
         for i, (before, after) in enumerate(itertools.pairwise(sizes)):
-            name = f"{where}{2 * i}."
-            weight = self.reader.take(f"{name}weight", (after, before))
-            bias = self.reader.take(f"{name}bias", (after,))
-            if alone:
-                mask = np.ones((after, before), dtype=bool)
-            else:
-                mask = self.reader.take(f"{name}mask", (after, before)) != 0
+            layer, mask = self._layer(f"{where}{2 * i}.", before, after)
             if alone and i == 0:
-                weight, mask = (np.pad(a, ((0, 0), (1, 0))) for a in (weight, mask))
-            layers.append((Dense(weight * mask, bias), mask))
+                layer = Dense(np.pad(layer.weight, ((0, 0), (1, 0))), layer.bias)
+                mask = np.pad(mask, ((0, 0), (1, 0)))
+            layers.append((layer, mask))
         return layers
 
+    def _layer(self, name: str, before: int, after: int) -> tuple[Dense, Mask]:
+        """One layer with its mask, applied."""
+        weight = self.reader.take(f"{name}weight", (after, before))
+        bias = self.reader.take(f"{name}bias", (after,))
+        mask = np.ones((after, before), dtype=bool)
+        if self.features > 1:
+            mask = self.reader.take(f"{name}mask", (after, before)) != 0
+        return Dense(weight * mask, bias), mask
+
     def _masked(self, where: str, order: Order, classes: Order) -> Made:
-        """Sort features by ``order`` and units by the number of features that they see."""
-        d, layers = self.features, self._layers(where)
-        seen = np.eye(d + self.context, d, dtype=bool)[:, order]
-        columns = np.concatenate([order, np.arange(d, d + self.context)])
-        seen = seen[columns]
-        dense, degrees = [], []
+        """A network whose layers follow each other, each with a relu behind it."""
+        layers = self._layers(where)
+        stream = self._inputs(order)
+        dense = []
         for layer, mask in layers[:-1]:
-            seen = mask[:, columns].astype(np.int64) @ seen > 0
-            weight = layer.weight[:, columns]
-            columns = np.argsort(seen.sum(1), kind="stable")
-            seen = seen[columns]
-            dense.append(Dense(np.ascontiguousarray(weight[columns]), layer.bias[columns]))
-            degrees.append(seen.sum(1))
-            _need_prefixes(seen, where)
-        last, mask = layers[-1]
+            stream, sorted_layer = stream.through(layer, mask, where)
+            dense.append(Feedforward(sorted_layer, stream.degrees))
+        final = self._final(layers[-1], stream, order, classes, where)
+        return self._made(dense[0], True, tuple(dense[1:]), final)
+
+    def _residual(self, where: str, order: Order, classes: Order) -> Made:
+        """A network of blocks ``h + outer(relu(inner(h)))``, no relu between them."""
+        width, *others = self.hidden
+        if set(others) - {width}:
+            msg = (
+                f"the networks have residual=True and hidden layers of widths {self.hidden}: where "
+                f"the width changes zuko puts a layer that plans have no form for; only equal "
+                f"widths can be compiled"
+            )
+            raise CompileError(msg)
+        layer, mask = self._layer(f"{where}0.", self.features + self.context, width)
+        stream, sorted_layer = self._inputs(order).through(layer, mask, where)
+        first, blocks = Feedforward(sorted_layer, stream.degrees), []
+        for i in range(1, len(self.hidden) + 1):
+            inside, inner = stream.through(*self._layer(f"{where}{i}.0.", width, width), where)
+            outer = inside.into(*self._layer(f"{where}{i}.2.", width, width), stream, where)
+            ones, none = np.ones(width), np.zeros((width, 0))
+            degrees = inside.degrees
+            blocks.append(Residual(ones, 0 * ones, inner, none, outer, degrees, rectified=False))
+        name = f"{where}{len(self.hidden) + 1}."
+        last = self._layer(name, width, self.features * self.outputs)
+        final = self._final(last, stream, order, classes, where)
+        return self._made(first, False, tuple(blocks), final)
+
+    def _inputs(self, order: Order) -> _Units:
+        """Features by ``order``, then the context, which sees no feature."""
+        d = self.features
+        columns = np.concatenate([order, np.arange(d, d + self.context)])
+        return _Units(columns, np.eye(d + self.context, d, dtype=bool)[:, order][columns])
+
+    def _final(
+        self, last: tuple[Dense, Mask], stream: _Units, order: Order, classes: Order, where: str
+    ) -> Dense:
+        """The last layer, feature by feature; none may see itself."""
+        layer, mask = last
         rows = (order[:, None] * self.outputs + np.arange(self.outputs)).ravel()
-        seen = mask[rows][:, columns].astype(np.int64) @ seen > 0
+        seen = stream.seen_through(mask)[rows]
         _need_prefixes(seen, where)
         if (seen.sum(1) > np.repeat(np.searchsorted(classes, classes), self.outputs)).any():
             msg = f"the masks of {where} let a feature see itself or later ones"
             raise CompileError(msg)
-        final = Dense(np.ascontiguousarray(last.weight[rows][:, columns]), last.bias[rows])
-        first = Dense(np.ascontiguousarray(dense[0].weight[:, :d]), dense[0].bias)
-        given = np.ascontiguousarray(dense[0].weight[:, d:])
-        context = Dense(given, np.zeros(len(given))) if self.context else None
-        blocks = tuple(Feedforward(*pair) for pair in zip(dense[1:], degrees[1:]))
-        return Made(first, context, degrees[0], True, blocks, final, context_rectified=False)
+        return Dense(np.ascontiguousarray(layer.weight[rows][:, stream.order]), layer.bias[rows])
+
+    def _made(
+        self,
+        first: Feedforward,
+        rectified: bool,
+        blocks: tuple[Feedforward | Residual, ...],
+        final: Dense,
+    ) -> Made:
+        """Part the first layer's features and context."""
+        weight = first.dense.weight
+        features, given = np.split(weight, [self.features], axis=1)
+        dense = Dense(np.ascontiguousarray(features), first.dense.bias)
+        context = None
+        if self.context:
+            context = Dense(np.ascontiguousarray(given), np.zeros(len(given)))
+        degrees = first.degrees
+        return Made(dense, context, degrees, rectified, blocks, final, context_rectified=False)
+
+
+class _Units(NamedTuple):
+    """Units of a layer in rising order of the features that they see.
+
+    Attributes:
+        order: Where they stand in the library's layer.
+        seen: Features that they see, in the order of the flow ``(H, D)``.
+    """
+
+    order: Order
+    seen: Mask
+
+    @property
+    def degrees(self) -> Order:
+        """How many features they see."""
+        degrees: Order = np.count_nonzero(self.seen, axis=1)
+        return degrees
+
+    def seen_through(self, mask: Mask) -> Mask:
+        """What the outputs of a layer over these units see, in the library's order."""
+        reached: Mask = mask[:, self.order].astype(np.int64) @ self.seen > 0
+        return reached
+
+    def through(self, layer: Dense, mask: Mask, where: str) -> tuple[_Units, Dense]:
+        """Outputs of a layer, sorted, and the layer that makes them of these units."""
+        seen = self.seen_through(mask)
+        order = np.argsort(seen.sum(1), kind="stable")
+        _need_prefixes(seen[order], where)
+        weight = np.ascontiguousarray(layer.weight[:, self.order][order])
+        return _Units(order, seen[order]), Dense(weight, layer.bias[order])
+
+    def into(self, layer: Dense, mask: Mask, stream: _Units, where: str) -> Dense:
+        """The layer that adds to the units of ``stream``, which must not see more for it."""
+        seen = self.seen_through(mask)[stream.order]
+        if (seen & ~stream.seen).any():
+            msg = f"the masks of {where} let a sum see more than what it is added to"
+            raise CompileError(msg)
+        weight = np.ascontiguousarray(layer.weight[:, self.order][stream.order])
+        return Dense(weight, layer.bias[stream.order])
 
 
 def _need_prefixes(seen: Mask, where: str) -> None:

@@ -48,6 +48,8 @@ class ContextFlow:
     A sample's bits depend on its context and its noise alone. Flush denormals in the calling
     thread (``torch.set_flush_denormal``).
 
+    Attribute ``rows``: contexts of a tile, which are computed together; the last tile is padded.
+
     Arguments:
         plan: What to compute; its weights are copied.
         dtype: What the networks compute with, float32 or float64; splines take float64.
@@ -57,7 +59,7 @@ class ContextFlow:
     def __init__(self, plan: Plan, dtype: Any) -> None:
         need_one_feature(plan)
         self.plan, self.dtype = plan, np.dtype(dtype)
-        self._rows = tile_rows(self.dtype.itemsize)
+        self.rows = tile_rows(self.dtype.itemsize)
         self._floors = floors(self.dtype)
         self._programs: list[tuple[Program, int]] = []
         kinds: list[tuple[int, int, int]] = []
@@ -129,10 +131,10 @@ class ContextFlow:
         return out
 
     def _evaluate(self, program: Program, outputs: int, given: Array, count: int) -> Array:
-        state = aligned((len(given), outputs, self._rows), self.dtype)
+        state = aligned((len(given), outputs, self.rows), self.dtype)
         state[:] = 0
         height = program.memory(outputs, given.shape[1])
-        space = aligned((height * self._rows,), self.dtype)
+        space = aligned((height * self.rows,), self.dtype)
         self._machine(
             program.code, program.weights, state, given, space, program.places, self._floors
         )
@@ -141,11 +143,11 @@ class ContextFlow:
 
     def _pack(self, context: Array) -> Array:
         count, columns = context.shape
-        tiles = -(-count // self._rows)
-        full = np.zeros((tiles * self._rows, columns), self.dtype)
+        tiles = -(-count // self.rows)
+        full = np.zeros((tiles * self.rows, columns), self.dtype)
         full[:count] = context
-        packed = aligned((tiles, columns, self._rows), self.dtype)
-        packed[:] = full.reshape(tiles, self._rows, columns).transpose(0, 2, 1)
+        packed = aligned((tiles, columns, self.rows), self.dtype)
+        packed[:] = full.reshape(tiles, self.rows, columns).transpose(0, 2, 1)
         return packed
 
 

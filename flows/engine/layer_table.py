@@ -13,8 +13,9 @@ __all__ = ["FIELDS", "LayerTable", "Preset"]
 
 FIELDS = 12
 """Columns of the table."""
-RESUMES, RECTIFIES, LAST = 1, 2, 4
-"""Bits of the mode: add what is in the target already, a relu, the target holds one feature's."""
+RESUMES, RECTIFIES, LAST, PLAIN = 1, 2, 4, 8
+"""Bits of the mode: add what is in the target already, a relu, the target holds one feature's, what
+is activated passes no relu."""
 Array = NDArray[np.float64]
 
 
@@ -77,6 +78,7 @@ class LayerTable:
         activated = self._take(len(block.scale))
         inner = self._take(len(block.degrees))
         feeding[9:] = [activated, self._pack(block.scale), self._pack(block.shift)]
+        feeding[7] |= 0 if block.rectified else PLAIN
         mode = RECTIFIES
         if block.context.shape[1]:
             mode |= RESUMES

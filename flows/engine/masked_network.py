@@ -194,7 +194,7 @@ class MaskedNetwork:
 
     def _residual(self, block: Residual, stream: int, given: Rows) -> int:
         code, units = self.code, self.ends
-        activated = code.allocate(len(block.scale)).start
+        activated = code.allocate(len(block.scale)).start if block.rectified else stream
         inside = code.allocate(len(block.degrees)).start
         inner_ends = _ends(block.degrees, self.features)
         code.panel(block.context, given.start, inside, bias=block.inner.bias)
@@ -209,7 +209,8 @@ class MaskedNetwork:
             if len(scale):
                 code.rectify(stream + span.start, activated + span.start, scale, shift)
 
-        self.steps.append(activate)
+        if block.rectified:
+            self.steps.append(activate)
         known = units[:-1], units[1:], inner_ends
         rows = activated, inside
         self._add(_Product(code, block.inner.weight, None, rows, known, rectify=True))

@@ -82,6 +82,8 @@ class Residual:
         outer: ``(H, H)``.
         degrees: Of the inner units ``(H,)``, ascending; the sum keeps those of x.
         gate: ``(H, C)``, or ``None`` for a block without gate.
+        rectified: Scale, shift and relu stand in front of the inner layer. Otherwise it reads x
+            itself: then scales are 1, shifts 0, and there is no gate.
     """
 
     scale: Array
@@ -91,6 +93,7 @@ class Residual:
     outer: Dense
     degrees: Degrees
     gate: Dense | None = None
+    rectified: bool = True
 
 
 @dataclass(frozen=True)

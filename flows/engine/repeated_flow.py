@@ -25,13 +25,17 @@ from flows.engine.device_flow import device_flow
 from flows.engine.plan import Plan
 from flows.engine.torch_flow import TorchFlow
 from flows.noise import Identity
+from flows.work import Work
 
-__all__ = ["RepeatedFlow", "RepeatedStats"]
+__all__ = ["RepeatedFlow", "RepeatedStats", "pieces"]
 
-PIECE = 40_000
-"""Cost of one piece of work in samples: a few hundred microseconds."""
 CONTEXT_COST = 300
 """Cost of a context's networks in samples: 10 blocks of 128 units against one spline (measured)."""
+PIECES = 64
+"""Pieces of a large call: enough to keep threads evenly busy; chosen."""
+PIECE = 40_000, 400_000
+"""Least and largest cost of a piece in samples: one to two milliseconds, ten to twenty. Networks of
+64 contexts a piece cost a fifth more than of 512, for the calls alone (measured)."""
 TYPES: dict[torch.dtype, Any] = {torch.float32: np.float32, torch.float64: np.float64}
 
 Array = NDArray[Any]
@@ -42,16 +46,12 @@ class RepeatedStats(NamedTuple):
     """What was done so far.
 
     Attributes:
-        contexts: Contexts whose networks were computed.
-        samples: Samples drawn or inverted.
         nonfinite_context: Contexts that were not finite; all their samples are NaN.
-        seconds: Time spent, summed over calls.
+        work: Its rows are contexts, its batches the pieces that a call is cut into.
     """
 
-    contexts: int
-    samples: int
     nonfinite_context: int
-    seconds: float
+    work: Work
 
 
 class RepeatedFlow:
@@ -75,7 +75,7 @@ class RepeatedFlow:
         >>> with ThreadPoolExecutor(1) as pool:
         ...     flow = RepeatedFlow(plan, lambda: pool)
         ...     x = flow.inverse(torch.randn(5), torch.randn(2, 2), torch.tensor([2, 3]))
-        >>> x.shape, flow.stats.contexts
+        >>> x.shape, flow.stats.work.rows
         (torch.Size([5]), 2)
     """
 
@@ -86,7 +86,7 @@ class RepeatedFlow:
         self._lock = threading.Lock()
         self._compiled: dict[torch.dtype, ContextFlow] = {}
         self._plain: dict[tuple[torch.dtype, torch.device], TorchFlow] = {}
-        self._stats = RepeatedStats(0, 0, 0, 0.0)
+        self._stats = RepeatedStats(0, Work())
 
     @property
     def stats(self) -> RepeatedStats:
@@ -108,6 +108,7 @@ class RepeatedFlow:
             raise ValueError(msg)
         if context.device.type != "cpu":
             x = invert_on_device(self._torch(context), z, context, counts.to(z.device))
+            done = _alone(context, x, started)
         else:
             flow, noise = self._cpu(context.dtype), z.detach().numpy()
             given = context.detach().numpy()
@@ -115,12 +116,18 @@ class RepeatedFlow:
             def invert(rows: slice, offsets: Offsets) -> Array:
                 return flow.invert(noise[offsets[0] : offsets[-1]], given[rows], offsets)
 
-            x = self._in_pieces(counts, invert, context.dtype)
-        return self._finished(x, context, counts, started)
+            x, done = self._in_pieces(counts, invert, flow)
+        return self._finished(x, context, counts, done)
 
     def sample(
         self, context: Tensor, counts: Tensor, identity: Identity, purpose: str = "flow"
     ) -> Tensor:
+        """What :meth:`counted` returns, without the work."""
+        return self.counted(context, counts, identity, purpose)[0]
+
+    def counted(
+        self, context: Tensor, counts: Tensor, identity: Identity, purpose: str = "flow"
+    ) -> tuple[Tensor, Work]:
         """Draw samples; on the processor noise is made inside the compiled loop.
 
         Noise is that of :func:`flows.noise.normals`: sample s takes dimension s of its row.
@@ -129,6 +136,7 @@ class RepeatedFlow:
             counts: Each at most :data:`flows.engine.context_only.MOST_SAMPLES`.
             identity: Whose noise to use ``(n,)``.
             purpose: What the noise is for.
+        Returns: samples, and what they cost.
         Raises: ValueError for shapes or types that do not fit.
         """
         started = time.perf_counter()
@@ -147,34 +155,36 @@ class RepeatedFlow:
             normal = repeated_normals(*tensors, counts.to(place)).to(context.dtype)
             noise = normal * float(self.plan.base.scale[0]) + float(self.plan.base.loc[0])
             x = invert_on_device(self._torch(context), noise, context, counts.to(place))
+            done = _alone(context, x, started)
         else:
             flow, given = self._cpu(context.dtype), context.detach().numpy()
 
             def draw(rows: slice, offsets: Offsets) -> Array:
                 return flow.draw(given[rows], offsets, keys[rows], counters[rows])
 
-            x = self._in_pieces(counts, draw, context.dtype)
-        return self._finished(x, context, counts, started)
+            x, done = self._in_pieces(counts, draw, flow)
+        return self._finished(x, context, counts, done), done
 
     def _in_pieces(
-        self, counts: Tensor, work: Callable[[slice, Offsets], Array], dtype: torch.dtype
-    ) -> Tensor:
+        self, counts: Tensor, work: Callable[[slice, Offsets], Array], flow: ContextFlow
+    ) -> tuple[Tensor, Work]:
         """Cut the contexts into pieces of equal cost and run them on the threads."""
         offsets = np.zeros(len(counts) + 1, dtype=np.int64)
         np.cumsum(counts.numpy(), out=offsets[1:])
-        out = np.empty(int(offsets[-1]), TYPES[dtype])
+        out = np.empty(int(offsets[-1]), flow.dtype)
 
-        def run(start: int, stop: int) -> None:
+        def run(start: int, stop: int) -> Work:
+            began = time.perf_counter()
             piece = offsets[start : stop + 1]
             out[piece[0] : piece[-1]] = work(slice(start, stop), piece)
+            padded = -(stop - start) % flow.rows
+            spent = time.perf_counter() - began
+            return Work(0, 1, stop - start, padded, int(piece[-1] - piece[0]), spent)
 
-        cost = offsets[1:] + CONTEXT_COST * np.arange(1, len(counts) + 1)
-        edges = np.searchsorted(cost, np.arange(PIECE, cost[-1] if len(cost) else 0, PIECE))
-        cuts = np.unique(np.concatenate([[0], edges, [len(counts)]])).tolist()
+        cuts = pieces(offsets, flow.rows).tolist()
         pending = [self._threads().submit(run, *pair) for pair in pairwise(cuts)]
-        for piece in pending:
-            piece.result()
-        return torch.from_numpy(out)
+        done = sum((piece.result() for piece in pending), Work(calls=1))
+        return torch.from_numpy(out), done
 
     def _checked(self, context: Tensor, counts: Tensor) -> int:
         """Check shapes and types; return the number of samples."""
@@ -195,20 +205,14 @@ class RepeatedFlow:
             raise ValueError(msg)
         return int(counts.sum())
 
-    def _finished(self, x: Tensor, context: Tensor, counts: Tensor, started: float) -> Tensor:
+    def _finished(self, x: Tensor, context: Tensor, counts: Tensor, done: Work) -> Tensor:
         """Put NaN where the context is not finite, count."""
         bad = ~torch.isfinite(context).all(1)
         if bad.any():
             x[torch.repeat_interleave(bad, counts.to(bad.device))] = torch.nan
-        spent = time.perf_counter() - started
         with self._lock:
             old = self._stats
-            self._stats = RepeatedStats(
-                old.contexts + len(context),
-                old.samples + len(x),
-                old.nonfinite_context + int(bad.sum()),
-                old.seconds + spent,
-            )
+            self._stats = RepeatedStats(old.nonfinite_context + int(bad.sum()), old.work + done)
         return x
 
     def _cpu(self, dtype: torch.dtype) -> ContextFlow:
@@ -223,3 +227,31 @@ class RepeatedFlow:
             if key not in self._plain:
                 self._plain[key] = device_flow(self.plan, *key)
             return self._plain[key]
+
+
+def pieces(offsets: Offsets, rows: int) -> NDArray[np.int64]:
+    """Edges of the pieces of a call in contexts, from 0 on.
+
+    Pieces cost about the same. They end where tiles of contexts end, so that networks compute no
+    padded contexts, unless contexts have so many samples that a tile costs more than two pieces.
+
+    Arguments:
+        offsets: ``(n + 1,)``: the samples of context i end at ``offsets[i + 1]``.
+        rows: Contexts of a tile.
+    Example:
+        >>> pieces(np.arange(0, 1001), 64)
+        array([   0,  128,  256,  384,  512,  640,  768,  960, 1000])
+    """
+    count = len(offsets) - 1
+    cost = offsets[1:] + CONTEXT_COST * np.arange(1, count + 1)
+    total = int(cost[-1]) if count else 0
+    piece = min(max(total // PIECES, PIECE[0]), PIECE[1])
+    edges = np.searchsorted(cost, np.arange(piece, total, piece))
+    if total * rows <= 2 * piece * count:
+        edges = (edges + rows // 2) // rows * rows
+    return np.unique(np.concatenate([[0], np.minimum(edges, count), [count]]))
+
+
+def _alone(context: Tensor, x: Tensor, started: float) -> Work:
+    """Work of a call that a device did at once."""
+    return Work(1, 1, len(context), 0, len(x), time.perf_counter() - started)

@@ -115,13 +115,9 @@ def slope_spread(step: Any, x: Tensor, context: Tensor | None) -> float:
     if isinstance(step, MaskedAffineAutoregressiveTransform):
         scale, _ = step._unconstrained_scale_and_shift(raw)
         return float(torch.log(softplus(scale) + step._epsilon).std())
-    singles = [
-        step._elementwise_forward(
-            torch.full_like(x, math.inf).index_copy(1, torch.tensor([d]), x[:, d : d + 1]), raw
-        )[1]
-        for d in range(x.shape[1])
-    ]
-    return float(torch.stack(singles).std())
+    # every value as a row of its own: nflows sums ln slope over the features of a row
+    single = step._elementwise_forward(x.reshape(-1, 1), raw.reshape(x.numel(), -1))[1]
+    return float(single.std())
 
 
 def demanding_rows(

@@ -67,6 +67,10 @@ def shuffled_zuko(flow: Any, seed: int = 2) -> Any:
     other = copy.deepcopy(flow)
     for step in other.transform.transforms:
         layers = [m for m in step.hyper if hasattr(m, "weight")]
+        blocks = [m for m in step.hyper if len(list(m.children())) == 3]
+        if blocks:
+            _shuffle_residual(layers, blocks, generator)
+            continue
         order = None
         for layer in layers:
             inner = None
@@ -75,3 +79,14 @@ def shuffled_zuko(flow: Any, seed: int = 2) -> Any:
             reordered(layer, inner, order)
             order = inner
     return other
+
+
+def _shuffle_residual(layers: list[Any], blocks: list[Any], generator: torch.Generator) -> None:
+    first, last = layers
+    stream = torch.randperm(len(first.bias), generator=generator)
+    reordered(first, stream, None)
+    for inner, _, outer in blocks:
+        inside = torch.randperm(len(inner.bias), generator=generator)
+        reordered(inner, inside, stream)
+        reordered(outer, stream, inside)
+    reordered(last, None, stream)

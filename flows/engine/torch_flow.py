@@ -134,7 +134,9 @@ class TorchFlow:
             if isinstance(block, Feedforward):
                 h = relu(self.dense(h, block.dense))
                 continue
-            a = relu(h * self.tensor(block.scale) + self.tensor(block.shift))
+            a = h
+            if block.rectified:
+                a = relu(h * self.tensor(block.scale) + self.tensor(block.shift))
             u = self.dense(a, block.inner)
             if block.context.shape[1]:
                 u = u + linear(needed(given), self.tensor(block.context))
@@ -244,7 +246,9 @@ class _Incremental:
                 continue
             a, u = self.activated[b], self.inner[b]
             scale, shift = flow.tensor(block.scale)[now], flow.tensor(block.shift)[now]
-            a[:, now] = relu(before[:, now] * scale + shift)
+            a[:, now] = before[:, now]
+            if block.rectified:
+                a[:, now] = relu(a[:, now] * scale + shift)
             inside = _units(block.degrees, feature)
             weight = flow.tensor(block.inner.weight)[inside, : now.stop]
             u[:, inside] = relu(u[:, inside] + linear(a[:, : now.stop], weight))

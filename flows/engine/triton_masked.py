@@ -145,7 +145,9 @@ def _layer(
         if active >= 0:
             factor = tl.load(weights + scale + unit, real, 0.0)[None, :]
             offset = tl.load(weights + shift + unit, real, 0.0)[None, :]
-            a = _rectified(total * factor + offset)
+            a = total * factor + offset
+            if (mode & 8) == 0:
+                a = _rectified(a)
             tl.store(mine[:, None] + active + unit[None, :], a, both)
 
 

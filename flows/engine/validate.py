@@ -152,6 +152,10 @@ def _residual(block: Residual, plan: Plan, degrees: Any, where: str) -> None:
     _finite(block.context, f"{where}.context")
     if block.gate is not None:
         _same(_dense(block.gate, plan.embedded, f"{where}.gate"), hidden, f"{where}.gate")
+    bare = block.gate is None and (block.scale == 1).all() and not block.shift.any()
+    if not isinstance(block.rectified, bool) or not (block.rectified or bare):
+        wanted = "true, or false in a block without gate, scale and shift"
+        _refuse(f"{where}.rectified", wanted, block.rectified)
     _masked(block.inner, degrees, inner, f"{where}.inner")
     _masked(block.outer, inner, degrees, f"{where}.outer")
 

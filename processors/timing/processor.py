@@ -131,6 +131,7 @@ class Timing(FlowProcessor):
             if not chunk.seen:
                 chunk.run(Block(events, 0, 0), writer)
         chunk.counters["events.repeated_in_chunk"] += repeated(join(chunk.seen))
+        chunk.counters.loads([chunk.model])
         outputs = [] if writer is None else [str(writer.path)]
         result = {"hists": chunk.validation.hists, "counters": dict(chunk.counters)}
         return {chunk.dataset: {**result, "outputs": outputs}}

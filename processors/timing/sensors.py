@@ -41,9 +41,10 @@ class Model(Protocol):
     """What is needed of ``flows.flowsampler.FlowSampler``."""
 
     card: Any
+    digest: str
     counts_samples: bool
 
-    def mean_number(self, conditions: np.ndarray, *, outside: Any) -> np.ndarray:
+    def mean_numbers(self, conditions: np.ndarray, *, outside: Any) -> Any:
         """Mean number of photons per GeV of every context."""
         ...
 
@@ -113,13 +114,14 @@ def see(
     depth = definitions["lever_arm_mm"] - definitions.get("gap_mm", config.gap)
     given = contexts(hits, depth, config)
     how = "clip" if config.outside == "clip" else "flag"
-    mean = _means(hits, given, model, config, how)
+    mean = _means(hits, given, model, config, how, counters)
     identity = _identity(hits, fold, ids, config.seed, dataset)
     usable = np.isfinite(given).all(axis=2)
     wanted = poisson(np.where(usable, mean, 0.0).ravel(), identity)
     counts = np.minimum(wanted, MOST_SAMPLES)
     counters["objects.Photon.beyond_limit"] += int((wanted - counts).sum())
     drawn = model.sample_repeated(given.reshape(-1, 3), counts, identity, outside=how)
+    counters.model(model.digest, drawn.work)
     outside, delays = drawn.outside, drawn.targets
     if config.outside == "drop":
         counters["contexts.dropped"] += int(outside.sum())
@@ -136,12 +138,18 @@ def see(
 
 
 def _means(
-    hits: BarHits, given: np.ndarray, model: Model, config: TimingConfig, how: str
+    hits: BarHits,
+    given: np.ndarray,
+    model: Model,
+    config: TimingConfig,
+    how: str,
+    counters: Counters,
 ) -> np.ndarray:
     """Mean numbers of photons ``(n, 2)``: as learnt, else by the formula of the seed."""
     if model.counts_samples:
-        per_energy = model.mean_number(given.reshape(-1, given.shape[-1]), outside=how)
-        return per_energy.reshape(given.shape[:2]) * hits.energy[:, None]
+        found = model.mean_numbers(given.reshape(-1, given.shape[-1]), outside=how)
+        counters.model(model.digest, found.work)
+        return found.per_exposure.reshape(given.shape[:2]) * hits.energy[:, None]
     distance = np.stack([hits.z - config.bar_low, config.bar_high - hits.z], axis=1)
     return photon_yield(hits.energy[:, None], distance)
 

@@ -222,7 +222,7 @@ def _lever_arm(definitions: Mapping[str, Any], start: Bundle) -> float:
 
 def _numbers(model: Any, photons: PhotonTable) -> dict[str, float]:
     """Photons over their mean; their spread over that of Poisson's distribution, 1 if it is one."""
-    mean = model.mean_number(photons.contexts) * photons.energy
+    mean = model.mean_numbers(photons.contexts).per_exposure * photons.energy
     return {
         "numbers_over_mean": float(photons.number.sum() / mean.sum()),
         "numbers_spread": float(np.sqrt(np.mean((photons.number - mean) ** 2 / mean))),

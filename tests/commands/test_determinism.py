@@ -13,8 +13,11 @@ import uproot
 from executors.casa import SECRETS_VARIABLE
 from executors.execution import execute
 from executors.fileset_json import parse_fileset
+from executors.loading import load_class
 from executors.plan import Limits, plan_fileset
+from executors.report_models import models_section
 from executors.settings import CASA_VARIABLE, ExecutorSettings
+from flows.resident import forget
 from processors.flashsim import FlashSim
 
 EVENTS = 900
@@ -24,6 +27,9 @@ RUNS = [*product((100, 777, 10**6), ("iterative", "futures", "dask")), (100, "ca
 
 The pool of ``htcondor`` is compared in ``tests/executors/test_htcondor.py``.
 """
+TELEMETRY = "seconds.", "micro_batches.", "models.", "processes."
+"""Counters of what a run cost, which results do not depend on."""
+WATCHED = str(Path(__file__).with_name("watched.py"))
 pytestmark = pytest.mark.xdist_group("determinism")
 
 
@@ -51,7 +57,8 @@ def simulate(chunk_size: int, where: ExecutorSettings, output: Path):
     sample = FlashSim.default_inputs()[0]
     fileset = {"ttbar": {"files": {str(sample): {"object_path": "Events", "steps": [[0, EVENTS]]}}}}
     plan = plan_fileset(parse_fileset(fileset), chunk_size=chunk_size)
-    processor = FlashSim.from_options({"output": output, "seed": 5})
+    watched = load_class(f"{WATCHED}:Watched", {})
+    processor = watched.from_options({"output": output, "seed": 5})
     result = execute(plan, processor, where)
     assert not result.ledger.failed, [record.reason for record in result.ledger.failed]
     found = result.accumulator["ttbar"]
@@ -62,17 +69,57 @@ def simulate(chunk_size: int, where: ExecutorSettings, output: Path):
 
 
 @pytest.fixture(scope="module")
-def reference(tmp_path_factory):
+def met() -> set[str]:
+    """Processes that ran chunks of this module before, so that have the models already."""
+    return set()
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory, met):
     output = tmp_path_factory.mktemp("reference")
-    return simulate(EVENTS, ExecutorSettings("iterative"), output)
+    forget()
+    events, hists, counters = simulate(EVENTS, ExecutorSettings("iterative"), output)
+    check_work(counters, met, chunks=1)
+    return events, hists, counters
+
+
+def check_work(counters: dict[str, float], met: set[str], *, chunks: int) -> None:
+    """Compare the work of the models with the objects that passed, the loads with the processes."""
+    told = {name.split(".")[1]: n for name, n in counters.items() if name.startswith("processes.")}
+    assert sum(told.values()) == chunks
+    models = models_section([], [{"counters": counters}])
+    assert len(models) == 2
+    rows = {"efficiency": 0, "generate": 0}
+    for model in models:
+        assert model["loads"] == len(set(told) - met)
+        for stage, work in model["stages"].items():
+            rows[stage] += work["rows"]
+            assert work["calls"] >= chunks
+            assert 1 <= work["batches"] <= work["calls"] + work["rows"] // 1024
+            assert work["rows"] + work["padded"] == 1024 * work["batches"]
+            assert 0 < work["fill"] <= 1
+            assert work["samples"] == work["rows"]
+            assert work["samples_per_second"] > 0
+    met |= set(told)
+
+    def objects(name: str) -> float:
+        return sum(counters[f"objects.{c}.{name}"] for c in ("Muon", "Jet"))
+
+    assert rows["efficiency"] == objects("in")
+    assert rows["generate"] == objects("in") - objects("not_reconstructed") + objects("resampled")
+    assert counters["micro_batches.1024"] == sum(
+        work["batches"] for model in models for work in model["stages"].values()
+    )
 
 
 @pytest.mark.parametrize(("chunk_size", "kind"), RUNS)
 def test_events_and_histograms_are_those_of_any_other_run(
-    chunk_size, kind, reference, request, tmp_path
+    chunk_size, kind, reference, met, request, tmp_path
 ):
     events, hists, counters = simulate(chunk_size, settings(kind, request), tmp_path)
     expected, expected_hists, expected_counters = reference
+    if kind != "casa":  # whose workers have met the models in other tests
+        check_work(counters, met, chunks=-(-EVENTS // chunk_size))
     assert set(events.fields) == set(expected.fields)
     for name in events.fields:
         one, two = ak.flatten(events[name], axis=None), ak.flatten(expected[name], axis=None)
@@ -83,7 +130,7 @@ def test_events_and_histograms_are_those_of_any_other_run(
         assert np.array_equal(values["value"], wanted["value"]), name
         assert np.array_equal(values["variance"], wanted["variance"]), name
     for name, value in expected_counters.items():
-        if not name.startswith(("seconds.", "micro_batches.")):
+        if not name.startswith(TELEMETRY):
             assert counters[name] == value, name
 
 

@@ -55,7 +55,9 @@ def test_a_model_of_the_toy_learns_times_and_numbers(trained):
     z = np.array([-700.0, 0.0, 500.0])
     contexts = np.stack([z, np.full(3, 80.0), np.full(3, 5.0)], axis=1)
     # seven and more photons per MeV, learnt from 1,200 sensors
-    assert model.mean_number(contexts) == pytest.approx(photon_yield(1.0, 770.0 - z), rel=0.2)
+    assert model.mean_numbers(contexts).per_exposure == pytest.approx(
+        photon_yield(1.0, 770.0 - z), rel=0.2
+    )
 
 
 def test_tables_train_without_extraction(trained, tmp_path):

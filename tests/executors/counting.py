@@ -15,6 +15,8 @@ from coffea.processor import ProcessorABC
 
 GONE = "the disk went away"
 BAD = "this event is bad"
+MODEL = "0" * 64
+WORK = {"calls": 2, "batches": 1, "rows": 48, "padded": 16, "samples": 96, "seconds": 0.5}
 
 
 class Counting(ProcessorABC):
@@ -61,6 +63,8 @@ class Counting(ProcessorABC):
             "objects.GenPart.in": len(pt),
             "seconds.read": 0.25,
             "micro_batches.64": 1,
+            f"models.{MODEL}.loads": 1,
+            **{f"models.{MODEL}.draw.{key}": value for key, value in WORK.items()},
             f"copies.{os.getpid()}.{id(self)}": 1,
             f"threads.{os.environ.get('OMP_NUM_THREADS')}": 1,
         }

@@ -20,7 +20,7 @@ class Reading(ProcessorABC):
     def process(self, events):
         stage = self.stages.get("slow") or self.stages.setdefault("slow", slow_stage())
         stage.apply(np.zeros((ROWS, 2), np.float32))
-        counters = {"events.read": len(events), f"batches.{stage.stats.batches}": 1}
+        counters = {"events.read": len(events), f"batches.{stage.stats.work.batches}": 1}
         return {events.metadata["dataset"]: {"hists": {}, "counters": counters, "outputs": []}}
 
     def postprocess(self, accumulator):

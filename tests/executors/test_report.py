@@ -29,7 +29,7 @@ from executors.report import (
 from executors.resume import Resumption
 from executors.retry import RetryPolicy
 from executors.settings import ExecutorSettings
-from executors.summary import complaints, dataset_table, distance_tables, object_table
+from executors.summary import complaints, dataset_table, distance_tables, model_table, object_table
 
 ITERATIVE = ExecutorSettings("iterative")
 PAIR = {"first": "a.root", "again": "b.root", "events": 2, "example": [1, 1, 7]}
@@ -176,6 +176,12 @@ def test_the_numbers_are_those_of_the_run(run):
     assert all((output / name).is_file() for name in good["outputs"])
     assert good["micro_batches"] == {"64": 3}
     assert good["seconds"] == {"read": 0.75}
+    draw = {"calls": 8, "batches": 4, "rows": 192, "padded": 64, "samples": 384, "seconds": 2.0}
+    rates = {"fill": 0.75, "samples_per_second": 192.0}
+    assert report["models"] == [
+        {"name": "jet", "digest": "0" * 64, "loads": 4, "stages": {"draw": draw | rates}}
+    ]
+    assert good["models"][f"{'0' * 64}.draw.rows"] == 144
     assert good["events_per_second"]["read"] == pytest.approx(250 / 0.75)
     assert good["counters"]["event numbers"] == sum(range(250))
     assert not any(name.startswith(("events.", "seconds.")) for name in good["counters"])
@@ -295,11 +301,13 @@ def test_tables_show_what_the_report_says(run):
     from rich.console import Console
 
     console = Console(width=200, record=True, file=io.StringIO())
-    for table in (dataset_table(run[0]), object_table(run[0]), *distance_tables(run[0])):
+    tables = [make(run[0]) for make in (dataset_table, object_table, model_table)]
+    for table in (*tables, *distance_tables(run[0])):
         console.print(table)
     text = console.export_text()
     for words in ("good", "mixed", "gone", "30 of 130", "GenPart", "750", "Jet", "pt"):
         assert words in text
+    assert "75.0%" in text
     lines = complaints(run[0])
     assert len(lines) == 3
     assert any("/absent.root does not exist" in line for line in lines)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
 import time
 
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 from flows.batching import ROW_QUANTUM, ComputePool, Stage, default_threads
+from flows.work import Work
 
 
 @pytest.fixture(params=[1, 3])
@@ -56,9 +58,10 @@ def test_calls_of_many_threads_share_micro_batches():
     with ComputePool(1) as pool:
         stage = Stage(pool, slow, 128)
         results: dict[int, np.ndarray] = {}
+        works: dict[int, Work] = {}
 
         def call(number):
-            results[number] = stage.apply(rows(10) + number)[0]
+            (results[number], _), works[number] = stage.counted(rows(10) + number)
 
         threads = [threading.Thread(target=call, args=(i,)) for i in range(40)]
         for thread in threads:
@@ -69,8 +72,12 @@ def test_calls_of_many_threads_share_micro_batches():
         for thread in threads:
             thread.join()
         assert all(np.array_equal(results[i], 2 * (rows(10) + i)) for i in range(40))
-        assert stage.stats.batches <= 1 + -(-400 // 128)
-        assert stage.stats.rows == 400
+        assert stage.stats.work.batches <= 1 + -(-400 // 128) < 40
+        total = sum(works.values(), Work())
+        assert total == dataclasses.replace(stage.stats.work, seconds=total.seconds)
+        assert total.seconds == pytest.approx(stage.stats.work.seconds)
+        assert (total.calls, total.rows, total.samples) == (40, 400, 400)
+        assert total.rows + total.padded == 128 * total.batches
 
 
 def test_out_of_memory_halves_until_it_fits_and_loses_nothing(pool):
@@ -81,7 +88,7 @@ def test_out_of_memory_halves_until_it_fits_and_loses_nothing(pool):
         assert np.array_equal(doubled, 2 * rows(2500))
         assert stage.rows == 128
         assert stage.stats.halvings == 3
-        assert stage.stats.rows == 2500
+        assert stage.stats.work.rows == 2500
 
 
 def test_memory_that_never_suffices_is_an_error(pool):

@@ -64,7 +64,7 @@ def test_samples_follow_the_truth_and_numbers_their_mean(trained):
     scaled = (delay / (1 + test.conditions[:, 1:] / 2)).ravel()
     # 20,000 samples: 5 % of KS of chance alone are 0.0096; six epochs leave some percent
     assert kstest(scaled, "gamma", args=(3.0,)).statistic < 0.04
-    mean = model.mean_number(test.conditions)
+    mean = model.mean_numbers(test.conditions).per_exposure
     # 3,000 contexts of 60: right to some percent everywhere, to 0.2 % on the whole
     assert mean == pytest.approx(40 * (1 + test.conditions[:, 1]), rel=0.1)
 
@@ -94,7 +94,7 @@ def test_a_model_without_numbers_says_so():
     model = resident(bundle, "cpu")
     assert not model.counts_samples
     with pytest.raises(ValueError, match="does not know how many"):
-        model.mean_number(table.conditions)
+        model.mean_numbers(table.conditions)
 
 
 def test_the_same_table_gives_the_same_bundle_from_a_checkpoint_too(tmp_path):

@@ -33,6 +33,7 @@ from flows.layout import CategoryColumn, ConditionColumn, LayoutError, ObjectLay
 from flows.noise import Identity, normals
 from flows.reference import compare, with_reference
 from flows.resident import resident
+from flows.work import Work
 
 ROWS = 300
 
@@ -143,7 +144,7 @@ def test_repeated_samples_take_one_dimension_after_the_other(single):
     first = np.cumsum(counts) - counts
     once = model.sample(conditions(), identity()).targets[:, 0]
     assert np.array_equal(drawn.targets[first[counts > 0]], once[counts > 0])
-    assert model.stats()["repeated"]["contexts"] >= 2 * ROWS
+    assert model.stats()["repeated"]["rows"] >= 2 * ROWS
 
 
 @pytest.mark.parametrize("counts", [[1.5, 2.0], [True, False], ["1", "2"]])
@@ -240,6 +241,39 @@ def test_broken_draws_are_counted_once_under_their_own_name(bundle, monkeypatch)
         monkeypatch.setattr(model, "_base", torch.full((2, 3), torch.nan))
     counters = model.sample(conditions(5), identity(5)).counters
     assert (counters["clipped"], counters["nonfinite"], counters["samples"]) == (0, 5, 5)
+
+
+@pytest.mark.parametrize("targets", [1, 2])
+def test_samples_too_large_for_float32_are_broken_ones(targets):
+    """Every way to draw counts what comes out, not what was computed on the way."""
+    columns = dataclasses.replace(
+        layout(1),
+        targets=tuple(TargetColumn(f"t{i}", "1", (Affine(1e-39),)) for i in range(targets)),
+    )
+    transform = random_transform("spline", targets, 4, steps=1, hidden=8, blocks=1)
+    model = FlowModel(columns, compile_transform(transform, targets, 4))
+    found = resident(flow_bundle(model, "large"), "cpu").sample(conditions(50), identity(50))
+    lost = int((~np.isfinite(found.targets)).any(1).sum())
+    assert lost > 0
+    assert (found.counters["clipped"], found.counters["nonfinite"]) == (0, lost)
+
+
+def test_the_work_of_calls_adds_up_to_that_of_the_model(bundle):
+    with ComputePool(2) as pool:
+        model = FlowSampler(bundle, None, "cpu", pool)
+        parts = [np.arange(0, 100), np.arange(100, ROWS), np.arange(0)]
+        results = [model.sample(conditions()[p], identity().take(p)) for p in parts]
+        stats = model.stats()
+    stage = "repeated" if model.model.plan.features == 1 else "draw"
+    assert {*results[0].work} == {*results[2].work} == {stage}
+    total = sum((result.work[stage] for result in results), Work())
+    told = stats["repeated"] if stage == "repeated" else stats["stages"]["draw"]
+    assert dataclasses.asdict(total).items() <= told.items()
+    assert (total.rows, total.samples) == (ROWS, ROWS)
+    assert total.seconds > 0
+    assert 2 <= total.calls <= 3
+    assert total.batches >= 2
+    assert all(result.work[stage].padded > 0 for result in results[:2])
 
 
 def test_what_computes_is_told(bundle):

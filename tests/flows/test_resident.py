@@ -329,6 +329,17 @@ def test_stats_count_the_work(bundle):
     assert stats["stages"]["efficiency"]["padded"] == 548
 
 
+def test_a_load_is_counted_once_per_process(saved):
+    forget()
+    assert [_claimed(saved), _claimed(saved)] == [1, 0]
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        assert pool.map(_claimed, [saved] * 2, chunksize=1) == [1, 0]
+
+
+def _claimed(path):
+    return resident(path).claim_load()
+
+
 def test_probability_is_that_of_the_draw(bundle, conditions, reference):
     probability = resident(bundle).probability(conditions)
     assert abs(probability.mean() - reference.kept.mean()) < 0.03

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from flows.noise import Identity
+from flows.work import Work
 from processors.conditions import Source
 from processors.counters import Counters
 from processors.identity import EventIds
@@ -21,12 +22,14 @@ class Out(NamedTuple):
     targets: np.ndarray
     categories: np.ndarray
     counters: dict[str, int]
+    work: dict[str, Work]
 
 
 class Scripted:
     """A model that keeps what it is told and gives pt in the order of the rows."""
 
     micro_batch = 4
+    digest = "d1"
 
     def __init__(self, kept: list[bool], pt: list[float]) -> None:
         self.kept, self.pt = np.array(kept, bool), np.array(pt, np.float32)
@@ -37,7 +40,8 @@ class Scripted:
         targets = np.full((self.kept.sum(), len(TABLE.sampled)), 0.1, np.float32)
         targets[:, PT] = self.pt[self.kept]
         categories = np.zeros((self.kept.sum(), len(TABLE.categorical)), np.int64)
-        return Out(self.kept, targets, categories, {"rows": len(self.kept), "clipped": 2})
+        work = {"efficiency": Work(1, 2, 5, 3, 5, 0.5), "generate": Work(2, 1, 4, 0, 4, 0.25)}
+        return Out(self.kept, targets, categories, {"rows": len(self.kept), "clipped": 2}, work)
 
 
 def source(counts: list[int]) -> Source:
@@ -66,7 +70,10 @@ def run(model: Scripted, rows: Source, folds: int = 1) -> tuple[Any, Counters]:
 def test_objects_are_ordered_cut_and_counted() -> None:
     model = Scripted([True, True, False, True, True], [20, 30, 99, 14, np.nan])
     result, counters = run(model, source([3, 2]))
-    assert counters["micro_batches.4"] == 2
+    assert counters["micro_batches.4"] == 3
+    assert counters["models.d1.efficiency.padded"] == 3
+    assert counters["models.d1.generate.calls"] == 2
+    assert counters["models.d1.generate.seconds"] == 0.25
     assert result.objects.counts.tolist() == [2, 0]
     assert result.objects["pt"].tolist() == [30, 20]
     assert result.index.tolist() == [1, 0]

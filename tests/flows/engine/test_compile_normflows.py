@@ -141,6 +141,10 @@ def assert_agrees(model, state, context):
     assert (forward - latent).abs().quantile(0.9) < 1e-10
     assert (forward - latent).abs().max() < 1e-5
     assert noise_of_peer < 1e-9
+    back, _ = engine.forward(found[few], context[few].double())
+    closed, theirs = ((x - z[few]).abs().numpy() for x in (back, latent))
+    for share in (0.5, 0.999, 1.0):
+        assert np.quantile(closed, share) <= max(1e-12, 10 * np.quantile(theirs, share))
     theirs, ours = ((x - exact).abs().numpy() for x in (single, engine.inverse(z, context)))
     for share in (0.5, 0.999, 1.0):
         # half an ulp of float32 at the output's size counts for nothing

@@ -72,10 +72,18 @@ def test_arguments_of_another_flow_are_refused(changes, message):
         compile_zuko(state(), **(SHAPE | changes))
 
 
-def test_residual_layers_are_refused_with_their_reason():
+def test_residual_layers_of_changing_width_are_refused_with_their_reason():
     flow = zuko.flows.NSF(**SHAPE, residual=True)
-    with pytest.raises(CompileError, match=r"residual=True.*pass no activation"):
+    with pytest.raises(CompileError, match=r"residual=True and hidden layers of widths \(9, 7\)"):
         compile_zuko(flow.state_dict(), **SHAPE)
+
+
+def test_a_sum_that_sees_more_than_its_stream_is_refused():
+    shape = SHAPE | {"hidden_features": [9, 9]}
+    weights = zuko.flows.NSF(**shape, residual=True).state_dict()
+    weights["transform.transforms.0.hyper.1.2.mask"][:] = True
+    with pytest.raises(CompileError, match="see more than what it is added to"):
+        compile_zuko(weights, **shape)
 
 
 def test_masks_that_do_not_follow_the_order_are_refused():

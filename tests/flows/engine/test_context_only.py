@@ -20,6 +20,7 @@ from flows.engine.context_only import (
     repeated_normals,
 )
 from flows.engine.plan import Base, Plan, Spline
+from flows.engine.repeated_flow import pieces
 from flows.engine.testing import random_transform
 from flows.engine.torch_flow import TorchFlow
 from flows.noise import Identity, normals_from_words, words
@@ -134,7 +135,7 @@ def test_samples_are_the_flow_at_their_noise(plan, counts, context):
     expected = engine.repeated.inverse(noise, context, counts)
     # normals agree to 1e-6 at least; slopes of a few
     assert torch.allclose(found, expected, atol=1e-5)
-    assert engine.repeated.stats.samples == 2 * len(found)
+    assert engine.repeated.stats.work.samples == 2 * len(found)
 
 
 def test_threads_splits_and_neighbours_change_no_bit(plan, counts, context):
@@ -206,3 +207,27 @@ def test_noise_must_fit_the_counts(context, counts):
     engine = Engine(plans()["spline, LU"], 1)
     with pytest.raises(ValueError, match="sum of the counts"):
         engine.repeated.inverse(torch.zeros(3, dtype=torch.float64), context, counts)
+
+
+@pytest.mark.parametrize("each", [0, 1, 10, 100, 300, 2000])
+def test_pieces_of_a_large_call_compute_whole_tiles(each):
+    """A piece of 133 contexts in tiles of 64 wastes a third of the networks."""
+    cuts = pieces(np.arange(20_001) * each, 64)
+    assert cuts[0] == 0
+    assert cuts[-1] == 20_000
+    assert np.all(cuts[1:-1] % 64 == 0)
+    assert len(cuts) > 40
+
+
+@pytest.mark.parametrize(("contexts", "each"), [(1, 5), (63, 1), (100, 0), (130, 3000), (8, 10**5)])
+def test_pieces_of_a_small_call_cover_it_once(contexts, each):
+    cuts = pieces(np.arange(contexts + 1) * each, 64)
+    assert cuts[0] == 0
+    assert cuts[-1] == contexts
+    assert np.all(np.diff(cuts) > 0)
+    # few contexts with many samples keep more than one thread busy
+    assert len(cuts) - 1 >= min(contexts, contexts * each // 100_000)
+
+
+def test_no_contexts_are_no_pieces():
+    assert pieces(np.zeros(1, dtype=np.int64), 64).tolist() == [0]

@@ -78,12 +78,14 @@ class Case:
         return torch.cat([z, ladj[:, None]], 1)
 
 
-def of_zuko(features: int, context: int, **options: Any) -> tuple[Any, Plan]:
+def of_zuko(
+    features: int, context: int, *, residual: bool = False, **options: Any
+) -> tuple[Any, Plan]:
     shape = {"transforms": 3, "hidden_features": [40, 48], "bins": 8} | options
     shape |= {"features": features, "context": context}
     with torch.random.fork_rng([]):
         torch.manual_seed(0)
-        flow = bend(zuko.flows.NSF(**shape), features, context)
+        flow = bend(zuko.flows.NSF(**shape, residual=residual), features, context)
     return flow, compile_zuko(flow.state_dict(), **shape)
 
 
@@ -121,6 +123,10 @@ CASES = {
     "zuko autoregressive": lambda: zuko_case(6, 3),
     "zuko autoregressive without context": lambda: zuko_case(5, 0, bins=10),
     "zuko coupling": lambda: zuko_case(7, 3, passes=2, slope=1e-2),
+    "zuko residual": lambda: zuko_case(5, 3, residual=True, hidden_features=[40, 40]),
+    "zuko residual coupling": lambda: zuko_case(
+        6, 0, residual=True, hidden_features=[40], passes=2
+    ),
     "coupling with norm": lambda: nflows_case(6, 3, batch_norm=True, blocks=3, bins=16),
     "coupling of many bins": lambda: nflows_case(4, 2, steps=4, bins=128, bound=1.0),
     "coupling without context": lambda: nflows_case(5, None, steps=4),

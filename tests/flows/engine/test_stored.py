@@ -115,9 +115,16 @@ def _field(structure, tensors):
     del structure["steps"][1]["bins"]
 
 
+def _unrectified(structure, tensors):
+    structure["steps"][1]["made"]["blocks"][0]["rectified"] = False
+    tensors["steps.1.made.blocks.0.scale"] *= 2
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        (_unrectified, "rectified expected true, or false in a block without gate, scale"),
+        (_changed(["steps", 1, "made", "blocks", 0, "rectified"], 1), "rectified expected true"),
         (_changed(["class"], "Affine"), "class 'Affine'"),
         (_changed(["class"], "os.system"), "unknown class 'os.system'"),
         (_changed(["steps", 1, "bins"], 9), r"steps\.1\.made\.final expected 78"),

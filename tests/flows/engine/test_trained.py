@@ -35,6 +35,10 @@ ORDER = 10
 """Times the peer's difference from itself with its sums in another order: as good as equal."""
 QUANTILES = (0.5, 0.999, 1.0)
 FEATURES, CONTEXT = 4, 2
+ULP = 2.0**-24
+UNSETTLED = 1e-4
+"""Change by one rounding of the noise from which on the error of one row is chance: where training
+left a bin nearly flat every rounding is multiplied by a thousand, ours and the peer's alike."""
 
 
 class Trained(NamedTuple):
@@ -151,8 +155,14 @@ def test_trained_flows_are_those_of_their_library(trained):
     rough = errors(trained.encode(double, back, c)[0], noise)
     closed = errors(engine.forward(found, c)[0], noise)
     assert (closed <= np.maximum(ROUNDING, ORDER * rough)).all()
-    rough = errors(trained.decode(trained.flow, noise.float(), c.float()), back)
-    assert (errors(engine.inverse(noise.float(), c.float()), back) <= 2 * rough).all()
+    theirs = trained.decode(trained.flow, noise.float(), c.float())
+    ours = engine.inverse(noise.float(), c.float())
+    assert (errors(ours, back)[:2] <= 2 * errors(theirs, back)[:2]).all()
+    moved = trained.decode(double, noise * (1 + ULP), c)
+    settled = ((moved - back).abs() / (1 + back.abs())).amax(1) < UNSETTLED
+    assert settled.double().mean() > 0.99
+    rough = errors(theirs[settled], back[settled])
+    assert (errors(ours[settled], back[settled]) <= 2 * rough).all()
     rough = errors(joined(trained.encode(trained.flow, x.float(), c.float())), z)
     assert (errors(joined(engine.forward(x.float(), c.float())), z) <= 2 * rough).all()
 

@@ -149,11 +149,11 @@ def of_nflows(kind: str, features: int, context: int | None, **options) -> Plan:
     return compile_transform(transform, features, context or 0)
 
 
-def of_zuko(**options) -> Plan:
+def of_zuko(*, residual: bool = False, **options) -> Plan:
     zuko = pytest.importorskip("zuko")
     shape = {"features": 5, "context": 2, "transforms": 1, "hidden_features": [18, 33], "bins": 5}
     shape |= options
-    flow = zuko.flows.NSF(**shape)
+    flow = zuko.flows.NSF(**shape, residual=residual)
     return compile_zuko(flow.state_dict(), **shape)
 
 
@@ -178,6 +178,7 @@ PLANS = {
     "gated spline": lambda: gated(of_nflows("spline", 3, 2, steps=1)),
     "zuko": lambda: of_zuko(),
     "zuko coupling": lambda: of_zuko(passes=2),
+    "zuko residual": lambda: of_zuko(residual=True, hidden_features=[18, 18]),
     "own": own,
     "coupling": lambda: of_nflows("coupling", 5, 3, batch_norm=True, bins=16),
     "coupling, wide context": lambda: of_nflows("coupling", 4, 19),

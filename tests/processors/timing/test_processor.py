@@ -37,7 +37,8 @@ from tests.processors.timing.conftest import EVENTS, STACK, single, write
 
 
 def numbers(counters):
-    return {name: value for name, value in counters.items() if not name.startswith("seconds")}
+    telemetry = "seconds.", "models."
+    return {name: value for name, value in counters.items() if not name.startswith(telemetry)}
 
 
 def events_of(result):
@@ -107,7 +108,7 @@ def test_numbers_are_drawn_from_the_mean_that_was_learnt(stack, run_bars, tmp_pa
     high = np.stack([flat["z"], flat["theta"], flat["p"]], axis=1)
     low = np.stack([35.0 - flat["z"], 180.0 - flat["theta"], flat["p"]], axis=1)
     for end, given in (("High", high), ("Low", low)):
-        mean = model.mean_number(given) * flat["energy"]
+        mean = model.mean_numbers(given).per_exposure * flat["energy"]
         assert flat[f"mean{end}"] == pytest.approx(mean, rel=1e-4)
         spread = (flat[f"n{end}"] - mean) / np.sqrt(mean)
         # Poisson: mean 0, variance 1, within four standard deviations of either
@@ -408,6 +409,14 @@ def test_the_command_line_runs_it_on_processes(stack, stacked, photon_bundle, tm
     assert main(["timing", "--fileset", str(fileset), *options, *settings]) == 0
     whole = ak.concatenate([read_times(path) for path in stacked["outputs"]])
     assert ak.array_equal(read_times(output / "events" / "bars.root"), whole)
+    (model,) = json.loads((output / "report.json").read_text())["models"]
+    drawn = model["stages"]["repeated"]
+    assert model["loads"] in (1, 2)
+    assert drawn["calls"] >= -(-EVENTS // 40)
+    assert drawn["rows"] == stacked["counters"]["contexts.in"]
+    assert drawn["samples"] == stacked["counters"]["objects.Photon.out"]
+    assert 0 < drawn["fill"] < 1
+    assert drawn["samples_per_second"] == pytest.approx(drawn["samples"] / drawn["seconds"])
 
 
 def test_it_is_small_when_it_travels(timing):
