@@ -85,9 +85,9 @@ class Collector:
         """What became of a chunk, None where that is not known yet."""
         return self._records[position]
 
-    def task(self, function: Callable[..., Any], processor: Any = None) -> ChunkTask:
-        """What a worker does with each chunk; arguments as for `ChunkTask`."""
-        return ChunkTask(function, processor, self.retry, self.store)
+    def task(self, work: Callable[[WorkItem], Any]) -> ChunkTask:
+        """What a worker does with each chunk; ``work`` as for `ChunkTask`."""
+        return ChunkTask(work, self.retry, self.store)
 
     def hand_out(self) -> list[WorkItem]:
         """Chunks without a record; the positions that `add` takes count these."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import logging
 import socket
@@ -57,20 +58,17 @@ class ChunkResult(NamedTuple):
 
 @dataclass(frozen=True)
 class ChunkTask:
-    """Run coffea's work function on one chunk and never raise an ordinary exception.
+    """Process one chunk and never raise an ordinary exception.
 
     Failures that may pass (storage, network) are tried again after a wait.
 
     Arguments:
-        function: Coffea's work function.
-        processor: Goes to the work function beside the item where coffea's Runner expects that
-            (its Dask way), None where the function holds the processor itself.
+        work: Gives the accumulator of a chunk.
         retry: How often to try, how long to wait.
         store: Where finished results are kept, None for nowhere.
     """
 
-    function: Callable[[Any], Mapping[str, Any]]
-    processor: Any = None
+    work: Callable[[WorkItem], Any]
     retry: RetryPolicy = ONCE
     store: StateStore | None = None
 
@@ -86,8 +84,7 @@ class ChunkTask:
         attempt, recovered = spent + 1, LOST if spent else ""
         while True:
             try:
-                argument = item if self.processor is None else (item, self.processor)
-                accumulator = _checked(self.function(argument)["out"], item.dataset)
+                accumulator = _checked(self.work(item), item.dataset)
                 break
             except Exception as error:
                 forget_connections(item.filename)
@@ -206,6 +203,11 @@ def chunk_name(item: WorkItem) -> str:
     return f"{item.dataset}: {item.filename} entries {item.entrystart}-{item.entrystop}"
 
 
+@functools.cache
+def _host() -> str:
+    return socket.gethostname()
+
+
 def _record(item: WorkItem, seconds: float, **others: Any) -> ChunkRecord:
     return ChunkRecord(
         **{
@@ -216,7 +218,7 @@ def _record(item: WorkItem, seconds: float, **others: Any) -> ChunkRecord:
             "start": item.entrystart,
             "stop": item.entrystop,
             "status": "done",
-            "host": socket.gethostname(),
+            "host": _host(),
             "seconds": seconds,
             **others,
         }

@@ -143,10 +143,10 @@ def test_a_stored_result_that_vanishes_fails_its_chunk(sample, counting, schedul
 def test_the_client_gets_a_sum_for_each_group_and_no_result_of_a_chunk(
     sample, counting, clean, scheduler, monkeypatch
 ):
-    from executors import dispatch
+    from executors.remote_chunks import RemoteChunks
 
     fetched = []
-    monkeypatch.setattr(dispatch.Dispatch, "_fetch", lambda *_: fetched.append(1))
+    monkeypatch.setattr(RemoteChunks, "fetch", lambda *_: fetched.append(1))
     result = execute(planned(sample), counting(), ExecutorSettings("dask", scheduler=scheduler))
     agree(result, clean)
     assert not fetched
