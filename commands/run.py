@@ -283,11 +283,14 @@ def print_summary(report: Mapping[str, Any], output: Path) -> None:
 
 def _print_plan(preparation: Preparation, *, everything: bool) -> int:
     """Print what a run would do; the status tells whether every file can be read."""
+    from executors.redaction import redact
     from executors.summary import plan_table
 
     plan, console = preparation.plan, results()
     shown = plan.items if everything else plan.items[:SHOWN_CHUNKS]
-    rows = [(item.dataset, item.filename, item.entrystart, item.entrystop) for item in shown]
+    rows = [
+        (item.dataset, redact(item.filename), item.entrystart, item.entrystop) for item in shown
+    ]
     console.print(plan_table(rows))
     if len(shown) < len(plan.items):
         console.print(f"... and {len(plan.items) - len(shown):,} more chunks (-v prints all)")
@@ -298,7 +301,7 @@ def _print_plan(preparation: Preparation, *, everything: bool) -> int:
         f"fileset {plan.fileset_hash[:16]}"
     )
     for note in plan.notes:
-        console.print(f"note: {note}")
+        console.print(redact(f"note: {note}"))
     for file in plan.unknown:
         complain(f"not planned: {file.reason}")
     if settings.kind == "htcondor":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,6 +17,7 @@ from executors.collect import Collector
 from executors.credentials import security_from_configuration, security_from_files
 from executors.dispatch import Dispatch
 from executors.errors import ConfigurationError, first_line
+from executors.guest import visiting
 from executors.settings import ExecutorSettings
 from executors.task import Shipment
 from executors.work import ChunkWork
@@ -24,7 +25,13 @@ from executors.work import ChunkWork
 if TYPE_CHECKING:
     from executors.watch import JobWatch
 
-__all__ = ["ClusterExecutor", "Pool", "chunk_resources", "open_client", "open_pool"]
+__all__ = [
+    "ClusterExecutor",
+    "Pool",
+    "chunk_resources",
+    "open_client",
+    "open_pool",
+]
 
 LOOPBACK = "127.0.0.1"
 CONNECT_TIMEOUT = 20.0  # seconds until an address counts as wrong; chosen
@@ -51,12 +58,15 @@ class ClusterExecutor:
     collector: Collector
     client: distributed.Client
     watch: JobWatch | None = None
+    guest: bool = False
+    """Whether the workers are not this run's own."""
 
     def run(self, work: ChunkWork) -> None:
         """Process every chunk; what fails, or dies with its worker, is recorded."""
         task = Shipment.of(self.collector.task(work))
         resources = chunk_resources(self.client)
-        Dispatch(self.client, self.collector, task, resources, self.watch).run()
+        with visiting(self.client, work.run) if self.guest else nullcontext():
+            Dispatch(self.client, self.collector, task, resources, self.watch).run()
 
 
 def chunk_resources(client: distributed.Client) -> dict[str, int] | None:

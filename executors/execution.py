@@ -189,4 +189,5 @@ def open_executor(
             if watch is not None:
                 client.register_plugin(Gate(probe))
             with recorded(client, performance):
-                yield ClusterExecutor(collector, client, watch)
+                guest = settings.scheduler is not None
+                yield ClusterExecutor(collector, client, watch, guest)

@@ -19,6 +19,7 @@ from coffea.processor.executor import WorkItem
 from executors.errors import ConfigurationError, first_line
 from executors.failures import exception_chain, kind_of
 from executors.ledger import ChunkRecord, ErrorLink, FailureKind
+from executors.redaction import redact
 from executors.remote import forget_connections
 from executors.retry import RetryPolicy
 from executors.state import StateStore
@@ -192,7 +193,7 @@ def failed_record(
         item,
         seconds,
         status="failed",
-        errors=tuple(ErrorLink(type(link).__name__, str(link)[:MESSAGE]) for link in chain),
+        errors=tuple(ErrorLink(type(link).__name__, redact(str(link)[:MESSAGE])) for link in chain),
         failure=failure or kind_of(error),
         attempts=attempts,
     )
@@ -200,7 +201,8 @@ def failed_record(
 
 def chunk_name(item: WorkItem) -> str:
     """Name of a chunk for messages and waits."""
-    return f"{item.dataset}: {item.filename} entries {item.entrystart}-{item.entrystop}"
+    name = f"{item.dataset}: {item.filename} entries {item.entrystart}-{item.entrystop}"
+    return redact(name)
 
 
 @functools.cache
@@ -212,7 +214,7 @@ def _record(item: WorkItem, seconds: float, **others: Any) -> ChunkRecord:
     return ChunkRecord(
         **{
             "dataset": item.dataset,
-            "file": item.filename,
+            "file": redact(item.filename),
             "uuid": str(UUID(bytes=item.fileuuid)),
             "tree": item.treename,
             "start": item.entrystart,
