@@ -19,8 +19,12 @@ from processors.flashsim import FlashSim
 
 EVENTS = 900
 """Enough for chunks of 100 and 777 to differ; chosen small for the sake of time."""
-RUNS = [*product((100, 777, 10**6), ("iterative", "futures", "dask")), (100, "casa")]
-"""The scheduler of ``casa`` is one more Dask scheduler, so one size is enough there.
+RUNS = [
+    *product((100, 777, 10**6), ("iterative",)),
+    *product((100,), ("futures", "dask", "casa")),
+    (777, "dask"),
+]
+"""Sizes of chunks in one process, then where chunks run: all are compared with the same run.
 
 The pool of ``htcondor`` is compared in ``tests/executors/test_htcondor.py``.
 """

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import shutil
 
-import pytest
 from aiohttp import web
 
+from tests.commands.running import LOCAL
 from tests.executors.webserver import WebServer
 
 SECRET = "eyJhbGciOiJ9x"
@@ -26,10 +26,7 @@ class Closed(WebServer):
     failing = ""
 
 
-@pytest.mark.parametrize("executor", ["iterative", "futures"])
-def test_a_token_is_used_and_never_written(
-    flashbrew, processors, sample, tmp_path, monkeypatch, executor
-):
+def test_a_token_is_used_and_never_written(flashbrew, processors, sample, tmp_path, monkeypatch):
     served = tmp_path / "served"
     served.mkdir()
     for path in sample:
@@ -42,7 +39,7 @@ def test_a_token_is_used_and_never_written(
         server.failing = "/b.root"
         absent = f"{server.url('absent.root')}?authz={SECRET}"
         run = (f"{processors}:Writing", *names, absent, "--output", output, "-v", "--merge", "file")
-        where = ("--executor", executor, "--workers", 1, "--chunksize", 60, "--retries", 1)
+        where = (*LOCAL, "--chunksize", 60, "--retries", 1)
         status, out, err = flashbrew(*run, *where, "--retry-delay", 0)
         assert status == 3, err
         planned, listed, complained = flashbrew(*run, *where, "--dry-run")

@@ -55,15 +55,24 @@ def storage(folder, **others):
     return Storage(StateStore(folder, RunIdentity({"seed": "1"})), **others)
 
 
+@pytest.fixture(scope="module")
+def mortal():
+    """Address of a scheduler of our own whose workers may die."""
+    from executors.cluster import open_client
+
+    with open_client(ExecutorSettings("dask", workers=2)) as client:
+        yield client.scheduler.address
+
+
 @pytest.mark.parametrize("kept", [True, False], ids=["stored", "not stored"])
-def test_a_dead_worker_takes_results_with_it(sample, counting, clean, tmp_path, kept):
+def test_a_dead_worker_takes_results_with_it(sample, counting, clean, mortal, tmp_path, kept):
     ears = Ears()
     (tmp_path / "once").mkdir()
     dying = counting(fail_at=145, action="die", once=str(tmp_path / "once"), wait=0.02)
     result = execute(
         planned(sample),
         dying,
-        ExecutorSettings("dask", workers=2),
+        ExecutorSettings("dask", scheduler=mortal),
         retry=QUICK,
         listener=ears,
         storage=storage(tmp_path / "out") if kept else None,
