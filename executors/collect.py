@@ -162,6 +162,11 @@ class Collector:
             raise FileNotFoundError(msg)
         return self.store.read(self.items[position])
 
+    def recall(self, position: int) -> ChunkResult | None:
+        """Result of a chunk that this run stored though nobody told of it, None otherwise."""
+        stored = self.store.recall(self.items[position]) if self.store is not None else None
+        return stored and ChunkResult(stored.record, stored.accumulator, stored=True)
+
     def _reader(self, position: int) -> Callable[[], Accumulator]:
         return lambda: self.read(position)
 

@@ -120,8 +120,9 @@ class RemoteChunks:
                     self.submit(together, attempt)
                     self._wait(together)
         for position in self._unfinished(concerned):
-            item = self.collector.items[position]
-            self.lost[position] = failed_record(item, self._reason(position), failure="lost")
+            if self.collector.recall(position) is None:
+                item = self.collector.items[position]
+                self.lost[position] = failed_record(item, self._reason(position), failure="lost")
 
     def fetch(self, position: int, deadline: float = math.inf) -> ChunkResult:
         """Result of a chunk, from its worker or as it was stored.
@@ -142,6 +143,9 @@ class RemoteChunks:
                 return ChunkResult(reply.record, accumulator, unstored=reply.unstored)
         record = self._told.get(position) or self.collector.record(position)
         if record is None:
+            # what a worker stored just before it, or the scheduler, was gone
+            if (stored := self.collector.recall(position)) is not None:
+                return stored
             raise RuntimeError(self.gone or "its result was with a worker that is gone")
         accumulator = self.collector.read(position) if record.status == "done" else None
         return ChunkResult(record, accumulator)

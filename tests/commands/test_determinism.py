@@ -31,23 +31,17 @@ The pool of ``htcondor`` is compared in ``tests/executors/test_htcondor.py``.
 pytestmark = pytest.mark.xdist_group("determinism")
 
 
-@pytest.fixture(scope="module")
-def scheduler():
-    """Address of a Dask scheduler with two workers."""
-    from executors.cluster import open_client
-
-    with open_client(ExecutorSettings("dask", workers=2)) as client:
-        yield client.scheduler.address
-
-
 def settings(kind: str, request: pytest.FixtureRequest) -> ExecutorSettings:
+    if kind not in ("dask", "casa"):
+        return ExecutorSettings(kind, workers=2 if kind == "futures" else None)
+    # one cluster for both: its workers load the models once
+    scheduler, files = map(request.getfixturevalue, ("tls_scheduler", "certificates"))
     if kind == "dask":
-        return ExecutorSettings("dask", scheduler=request.getfixturevalue("scheduler"))
-    if kind == "casa":
-        patch = request.getfixturevalue("monkeypatch")
-        patch.setenv(CASA_VARIABLE, request.getfixturevalue("tls_scheduler"))
-        patch.setenv(SECRETS_VARIABLE, str(request.getfixturevalue("certificates").ca.parent))
-    return ExecutorSettings(kind, workers=2 if kind == "futures" else None)
+        return ExecutorSettings("dask", scheduler=scheduler, tls=files)
+    patch = request.getfixturevalue("monkeypatch")
+    patch.setenv(CASA_VARIABLE, scheduler)
+    patch.setenv(SECRETS_VARIABLE, str(files.ca.parent))
+    return ExecutorSettings("casa")
 
 
 def simulate(chunk_size: int, where: ExecutorSettings, output: Path):

@@ -160,3 +160,25 @@ def test_the_client_gets_a_sum_for_each_group_and_no_result_of_a_chunk(
     agree(result, clean)
     assert not fetched
     assert len(planned(sample).items) > 2 * reduction.GROUP
+
+
+def test_what_a_worker_stored_and_could_not_tell_is_found(sample, counting, scheduler, tmp_path):
+    from distributed import Client
+
+    from executors.collect import Collector
+    from executors.remote_chunks import RemoteChunks
+    from executors.task import Shipment
+    from executors.work import ChunkWork
+
+    items = planned(sample).items
+    kept = storage(tmp_path / "out").store
+    collector = Collector(items, store=kept)
+    work = ChunkWork.of(counting())
+    result = collector.task(work)(items[3])
+    work.end()
+    with Client(scheduler, set_as_default=False) as client:
+        chunks = RemoteChunks(client, collector, Shipment.of("nothing runs"))
+        found = chunks.fetch(3)
+        assert (found.record, found.accumulator) == (result.record, result.accumulator)
+        with pytest.raises(RuntimeError, match="with a worker that is gone"):
+            chunks.fetch(4)
