@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 OUTPUT := out/flashsim
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-tools test-faults test-htcondor lint types imports check bench-flashsim bench-bookkeeping bench-executors bench-flows bench-timing clean
+.PHONY: help install run test test-tools test-faults test-htcondor test-image lint types imports check bench-flashsim bench-bookkeeping bench-executors bench-flows bench-timing clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ test-htcondor: install ## Start a real one-machine HTCondor pool (root), run ove
 	export MINICONDOR_PYTHON=$(abspath $(BIN)/python); condor/minicondor.sh up && \
 	FLASHBREW_HTCONDOR=1 $(BIN)/python -m pytest -m 'htcondor $(if $(FAULTS),,and not faults)' \
 		tests/executors/test_htcondor.py --durations=0 --durations-min=1
+
+test-image: ## Build the image of workers without a registry, run the sample in it (root)
+	condor/test-image.sh
 
 lint: install ## Check style
 	$(BIN)/ruff check .

@@ -9,6 +9,8 @@ import warnings
 
 from rich.console import Console
 
+from executors.redaction import RedactingFormatter, redact
+
 __all__ = ["complain", "configure", "results"]
 
 WIDTH = 140  # columns where standard output is no terminal; chosen
@@ -23,9 +25,10 @@ def results() -> Console:
 def configure(verbose: bool) -> None:
     """Set up logging; silence what coffea repeats for every chunk, and XRootD's look at torch."""
     level = logging.INFO if verbose else logging.WARNING
-    logging.basicConfig(level=level, stream=sys.stderr, format="%(levelname)s %(message)s")
+    logging.basicConfig(level=level, stream=sys.stderr)
     for handler in logging.getLogger().handlers:
         handler.addFilter(_is_ours_or_serious)
+        handler.setFormatter(RedactingFormatter("%(levelname)s %(message)s"))
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"XRootD\.client\.finalize")
     if not verbose:
         module = r"coffea\.nanoevents\.schemas\.nanoaod"
@@ -38,7 +41,7 @@ def _is_ours_or_serious(record: logging.LogRecord) -> bool:
 
 
 def complain(error: BaseException | str, *, verbose: bool = False) -> None:
-    """Print one message; the traceback only where it was asked for."""
+    """Print one message, without credentials; the traceback only where it was asked for."""
     if verbose and isinstance(error, BaseException):
-        traceback.print_exception(error)
-    print(f"flashbrew: {error}", file=sys.stderr)
+        print(redact("".join(traceback.format_exception(error))), end="", file=sys.stderr)
+    print(redact(f"flashbrew: {error}"), file=sys.stderr)

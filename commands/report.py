@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from commands.console import complain, configure, results
-from commands.run import print_summary
+from commands.printing import print_summary
 from executors.errors import ConfigurationError
 
 __all__ = ["main"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 from executors.ledger import ChunkRecord
 from executors.task import LOST
@@ -17,30 +17,39 @@ class Attempts:
 
     def __init__(self) -> None:
         self._spent: Counter[int] = Counter()
-        self._running: dict[int, str] = {}
-        self._finished: dict[int, int] = {}
+        self._ended: dict[int, ChunkRecord | None] = {}
+        """The last result of a chunk, None where it is only known that there was one."""
 
-    def began(self, position: int, worker: str) -> None:
-        """A worker begins with a chunk."""
-        self._running[position] = worker
+    def ended(self, position: int, record: ChunkRecord, *, read_back: bool) -> None:
+        """There is a result of a chunk; it may be told more than once.
 
-    def ended(self, position: int, record: ChunkRecord, *, repeated: bool) -> None:
-        """A worker has the result of a chunk; ``repeated``: it had only to be read back."""
-        self._running.pop(position, None)
-        if not repeated:
-            self._spent[position] += self._finished.get(position, 0)
-            self._finished[position] = record.attempts
-
-    def died(self, worker: str, positions: Collection[int]) -> None:
-        """A worker is gone that had chunks at ``positions``, begun or not.
-
-        Where it was gone before it could say which it had begun, all of them count.
+        Arguments:
+            position: The chunk.
+            record: Of the result; two runs of a chunk differ in their seconds.
+            read_back: Whether the result had only to be read from where it was stored.
         """
-        open_ones = [p for p in positions if p not in self._finished or p in self._running]
-        begun = [p for p in open_ones if self._running.get(p) == worker]
-        for position in begun or open_ones:
+        before = self._ended.get(position, record)
+        if before != record and not read_back:
+            self._spent[position] += 1 if before is None else before.attempts
+        self._ended[position] = record
+
+    def died(
+        self, processing: Collection[int], begun: Collection[int], lost: Iterable[int] = ()
+    ) -> None:
+        """A worker is gone.
+
+        Where it was gone before it could say which chunks it had begun, all of them count.
+
+        Arguments:
+            processing: Chunks that it had to run.
+            begun: Chunks that it had begun at any time.
+            lost: Chunks whose results nobody else had; they run again or are read back.
+        """
+        for position in lost:
+            self._ended.setdefault(position, None)
+        running = [position for position in processing if position in begun]
+        for position in running or [one for one in processing if one not in self._ended]:
             self._spent[position] += 1
-            self._running.pop(position, None)
 
     def counted(self, position: int, record: ChunkRecord) -> ChunkRecord:
         """Record of a chunk with the attempts that were in vain."""
@@ -52,3 +61,8 @@ class Attempts:
         recovered = record.recovered or ("" if record.errors else LOST)
         attempts = record.attempts + spent
         return dataclasses.replace(record, attempts=attempts, recovered=recovered)
+
+    def forget(self, position: int) -> None:
+        """Nothing more will be asked of a chunk."""
+        self._ended.pop(position, None)
+        self._spent.pop(position, None)

@@ -4,28 +4,34 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import dask
 import distributed
-from coffea.processor import DaskExecutor
-from coffea.processor.executor import WorkItem
 
 from executors.casa import casa_security
 from executors.collect import Collector
 from executors.credentials import security_from_configuration, security_from_files
 from executors.dispatch import Dispatch
 from executors.errors import ConfigurationError, first_line
+from executors.guest import visiting
 from executors.settings import ExecutorSettings
 from executors.task import Shipment
+from executors.work import ChunkWork
 
 if TYPE_CHECKING:
     from executors.watch import JobWatch
 
-__all__ = ["ClusterExecutor", "Pool", "chunk_resources", "open_client", "open_pool"]
+__all__ = [
+    "ClusterExecutor",
+    "Pool",
+    "chunk_resources",
+    "open_client",
+    "open_pool",
+]
 
 LOOPBACK = "127.0.0.1"
 CONNECT_TIMEOUT = 20.0  # seconds until an address counts as wrong; chosen
@@ -45,22 +51,22 @@ class Pool(NamedTuple):
     watch: JobWatch | None = None
 
 
-@dataclass
-class ClusterExecutor(DaskExecutor):  # type: ignore[misc]  # coffea is not typed
+@dataclass(frozen=True)
+class ClusterExecutor:
     """Chunks as Dask tasks, added where they are."""
 
-    retries: int = 0
-    collector: Collector | None = None
+    collector: Collector
+    client: distributed.Client
     watch: JobWatch | None = None
+    guest: bool = False
+    """Whether the workers are not this run's own."""
 
-    def __call__(
-        self, items: Sequence[WorkItem], function: Callable[..., Any], accumulator: Any
-    ) -> tuple[dict[str, Any], int]:
+    def run(self, work: ChunkWork) -> None:
         """Process every chunk; what fails, or dies with its worker, is recorded."""
-        collector = self.collector or Collector(items)
-        task = Shipment.of(collector.task(function, self.heavy_input))
-        Dispatch(self.client, collector, task, chunk_resources(self.client), self.watch).run()
-        return {"out": collector.accumulator}, 0
+        task = Shipment.of(self.collector.task(work))
+        resources = chunk_resources(self.client)
+        with visiting(self.client, work.run) if self.guest else nullcontext():
+            Dispatch(self.client, self.collector, task, resources, self.watch).run()
 
 
 def chunk_resources(client: distributed.Client) -> dict[str, int] | None:

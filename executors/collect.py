@@ -85,9 +85,9 @@ class Collector:
         """What became of a chunk, None where that is not known yet."""
         return self._records[position]
 
-    def task(self, function: Callable[..., Any], processor: Any = None) -> ChunkTask:
-        """What a worker does with each chunk; arguments as for `ChunkTask`."""
-        return ChunkTask(function, processor, self.retry, self.store)
+    def task(self, work: Callable[[WorkItem], Any]) -> ChunkTask:
+        """What a worker does with each chunk; ``work`` as for `ChunkTask`."""
+        return ChunkTask(work, self.retry, self.store)
 
     def hand_out(self) -> list[WorkItem]:
         """Chunks without a record; the positions that `add` takes count these."""
@@ -161,6 +161,11 @@ class Collector:
             msg = "its result was not stored"
             raise FileNotFoundError(msg)
         return self.store.read(self.items[position])
+
+    def recall(self, position: int) -> ChunkResult | None:
+        """Result of a chunk that this run stored though nobody told of it, None otherwise."""
+        stored = self.store.recall(self.items[position]) if self.store is not None else None
+        return stored and ChunkResult(stored.record, stored.accumulator, stored=True)
 
     def _reader(self, position: int) -> Callable[[], Accumulator]:
         return lambda: self.read(position)

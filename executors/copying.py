@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from executors.errors import ConfigurationError, first_line
+from executors.redaction import redact
 from executors.retry import RetryPolicy
 
 __all__ = ["Copied", "Destination", "results_of"]
@@ -53,7 +54,8 @@ class Destination:
                 "pip install 'flashbrew[xrootd]'"
             )
             raise ConfigurationError(msg) from error
-        self.url = f"root://{parts.netloc}//{parts.path.strip('/')}"
+        self.url = redact(f"root://{parts.netloc}//{parts.path.strip('/')}")
+        """Where the results go, without credentials."""
         self._server = f"root://{parts.netloc}/"
         self._folder = "/" + parts.path.strip("/")
         self._query = f"?{parts.query}" if parts.query else ""
@@ -135,7 +137,7 @@ class Destination:
     def _done(status: Any) -> None:
         """Raise what a server complains of."""
         if not status.ok:
-            raise OSError(first_line(OSError(status.message)))
+            raise OSError(redact(first_line(OSError(status.message))))
 
 
 def results_of(directory: Path) -> list[str]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import fsspec
 import numpy as np
 import pyarrow.parquet as pq
 import uproot
@@ -76,8 +77,9 @@ def _read(chunks: Sequence[WorkItem], columns: Sequence[str], retry: RetryPolicy
     first = chunks[0]
 
     def parts() -> list[Mapping[str, Any]]:
-        if first.filename.endswith(SUFFIXES["parquet"]):
-            table = pq.read_table(first.filename, columns=list(columns))
+        if first.filename.partition("?")[0].endswith(SUFFIXES["parquet"]):
+            with fsspec.open(first.filename, "rb") as content:
+                table = pq.ParquetFile(content).read(columns=list(columns))
             whole = {name: table.column(name).to_numpy() for name in columns}
             return [
                 {name: whole[name][chunk.entrystart : chunk.entrystop] for name in columns}

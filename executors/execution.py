@@ -1,4 +1,4 @@
-"""A plan carried out: coffea's Runner over the plan's chunks, one record for each."""
+"""A plan carried out: a processor over the plan's chunks, one record for each."""
 
 from __future__ import annotations
 
@@ -8,26 +8,32 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
-from coffea.nanoevents import NanoAODSchema
-from coffea.processor import ProcessorABC, Runner
-from coffea.processor.executor import ExecutorBase
+from coffea.processor import ProcessorABC
 
 from executors.collect import Collector, Listener
 from executors.errors import ConfigurationError
 from executors.ledger import ChunkRecord, Ledger
 from executors.local import ProcessExecutor, SerialExecutor
-from executors.opening import TIMEOUT
 from executors.plan import Plan
 from executors.retry import RetryPolicy
 from executors.settings import ExecutorSettings
 from executors.state import StateStore
 from executors.task import Accumulator, Shipment
+from executors.work import ChunkWork
 
 __all__ = ["RunResult", "Storage", "check_travels", "execute", "open_executor"]
 
 logger = logging.getLogger(__name__)
 Probe = Callable[[], str | None]
+
+
+class Executor(Protocol):
+    """Who hands out the chunks of a collector that have no record yet."""
+
+    def run(self, work: ChunkWork) -> None:
+        """Process every chunk; what fails, or dies with its worker, is recorded."""
 
 
 @dataclass(frozen=True)
@@ -118,8 +124,7 @@ def execute(
                 settings, collector, probe=probe, performance=performance, tell=tell
             ) as executor:
                 _begin(ready, collector, storage)
-                # the method, not the processor: postprocess() sees reused chunks too
-                _runner(executor, processor).run(collector.hand_out(), processor.process)
+                executor.run(ChunkWork.of(processor))
         else:
             _begin(ready, collector, storage)
             collector.advance()
@@ -165,17 +170,12 @@ def open_executor(
     probe: Probe | None = None,
     performance: Path | None = None,
     tell: Callable[[str], object] | None = None,
-) -> Iterator[ExecutorBase]:
-    """Start what ``settings`` ask for, yield a coffea executor, shut it down in the end."""
+) -> Iterator[Executor]:
+    """Start what ``settings`` ask for, yield who hands out chunks, shut it down in the end."""
     if settings.kind == "iterative":
-        yield SerialExecutor(status=False, collector=collector)
+        yield SerialExecutor(collector)
     elif settings.kind == "futures":
-        yield ProcessExecutor(
-            status=False,
-            workers=settings.processes,
-            collector=collector,
-            environment=settings.environment(),
-        )
+        yield ProcessExecutor(collector, settings.processes, settings.environment())
     else:
         # distributed takes a second to import: only those who use it pay
         from executors.checks import Gate, check_workers
@@ -189,15 +189,5 @@ def open_executor(
             if watch is not None:
                 client.register_plugin(Gate(probe))
             with recorded(client, performance):
-                yield ClusterExecutor(status=False, client=client, collector=collector, watch=watch)
-
-
-def _runner(executor: ExecutorBase, processor: ProcessorABC) -> Runner:
-    """Coffea's Runner, told to leave processor and retries to the executor."""
-    return Runner(
-        executor=executor,
-        schema=getattr(processor, "schema", NanoAODSchema),
-        processor_compression=None,
-        xrootdtimeout=TIMEOUT,
-        format=getattr(processor, "input_format", "root"),
-    )
+                guest = settings.scheduler is not None
+                yield ClusterExecutor(collector, client, watch, guest)

@@ -17,6 +17,7 @@ import fsspec
 from executors.fileset import FileEntry, is_remote
 from executors.opening import FileFacts, inspect_file, unreadable
 from executors.output import write_atomically
+from executors.redaction import redact
 
 __all__ = ["VARIABLE", "FactsCache", "cache_folder", "stamp"]
 
@@ -76,7 +77,7 @@ class FactsCache:
 
     Called with an entry it returns its facts, opening the file only where nothing is known of it
     as it is now; `save` keeps what was found. A damaged or unwritable cache costs time, nothing
-    else. What an opaque part of a URL says (an authorisation) is not written down.
+    else. What authorises in a URL is not written down.
 
     Arguments:
         folder: Where the cache lies.
@@ -144,7 +145,7 @@ class FactsCache:
 
 
 def _key(entry: FileEntry) -> str:
-    return f"{entry.file.partition('?')[0]}\n{entry.tree}"
+    return f"{redact(entry.file.partition('?')[0])}\n{entry.tree}"
 
 
 def _facts(row: Any, mark: str | None) -> FileFacts | None:

@@ -8,8 +8,6 @@ from typing import Literal
 
 __all__ = ["exception_chain", "is_transient", "kind_of", "of_network"]
 
-# coffea wraps what a processor raises into plain Exceptions that start with these words
-_WRAPPERS = ("Failed processing file:", "Failed creating nanoevents:", "Failed to open file:")
 # errors of these packages speak of the network, though not all of them are OSErrors
 _NETWORK = ("XRootD", "aiohttp", "fsspec_xrootd")
 _LASTING_TYPES = (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError)
@@ -24,14 +22,13 @@ _LASTING_NUMBERS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.
 
 
 def exception_chain(error: BaseException) -> list[BaseException]:
-    """Exceptions from the outermost to the one that started it, coffea's own wrappers left out."""
+    """Exceptions from the outermost to the one that started it."""
     chain: list[BaseException] = []
     link: BaseException | None = error
     while link is not None and link not in chain:
         chain.append(link)
         link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
-    kept = [one for one in chain if not (type(one) is Exception and str(one).startswith(_WRAPPERS))]
-    return kept or chain
+    return chain
 
 
 def kind_of(error: BaseException) -> Literal["transient", "permanent"]:

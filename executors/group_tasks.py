@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -11,6 +10,7 @@ import distributed
 from coffea.processor.executor import WorkItem
 
 from executors.ledger import ChunkRecord
+from executors.notices import Notice, begun_topic, tell_soon
 from executors.reduction import GroupSum, Reduction
 from executors.state import StateStore
 from executors.task import ChunkResult, ChunkTask, Shipment, failed_record
@@ -24,20 +24,20 @@ class ChunkReply(NamedTuple):
     record: ChunkRecord
     content: bytes | None
     unstored: str = ""
+    read_back: bool = False
 
 
 def run_chunk(position: int, item: WorkItem, shipment: Shipment, topic: str) -> ChunkReply:
     """Run one chunk; say when it begins, and with which record it ends, under ``topic``."""
     worker = distributed.get_worker()
-    worker.log_event(topic, {"began": position})
-    result, repeated = _result(item, shipment)
+    worker.log_event(begun_topic(topic, worker.address), {"began": position})
+    result, read_back = _result(item, shipment)
     try:
         content = None if result.accumulator is None else cloudpickle.dumps(result.accumulator)
-        reply = ChunkReply(result.record, content, result.unstored)
+        reply = ChunkReply(result.record, content, result.unstored, read_back)
     except Exception as error:
         reply = ChunkReply(failed_record(item, error), None)
-    told = {"ended": position, "record": pickle.dumps(reply.record), "repeated": repeated}
-    worker.log_event(topic, told)
+    tell_soon(worker, topic, Notice(position, reply.record, reply.read_back))
     return reply
 
 
@@ -68,7 +68,8 @@ def add_group(
         elif (content := found[position].content) is not None:
             reduction.add(position, cloudpickle.loads(content))
     unstored = {position: reply.unstored for position, reply in found.items() if reply.unstored}
-    summed: bytes = cloudpickle.dumps(GroupSum(records, reduction.parts, unstored))
+    read_back = frozenset(position for position, reply in found.items() if reply.read_back)
+    summed: bytes = cloudpickle.dumps(GroupSum(records, reduction.parts, unstored, read_back))
     return summed
 
 

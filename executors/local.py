@@ -8,75 +8,67 @@ import heapq
 import logging
 import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
 import loky
-from coffea.processor import FuturesExecutor, IterativeExecutor
 from coffea.processor.executor import WorkItem
 
 from executors.collect import Collector
 from executors.task import LOST, ChunkResult, Shipment, chunk_name, failed_record, run_shipped
+from executors.work import ChunkWork
 
 __all__ = ["ProcessExecutor", "SerialExecutor"]
 
 logger = logging.getLogger(__name__)
 
-Output = tuple[dict[str, Any], int]
 
-
-@dataclass
-class SerialExecutor(IterativeExecutor):  # type: ignore[misc]  # coffea is not typed
+@dataclass(frozen=True)
+class SerialExecutor:
     """Chunks one after another in this process, results into ``collector``."""
 
-    retries: int = 0
-    collector: Collector | None = None
+    collector: Collector
 
-    def __call__(
-        self, items: Sequence[WorkItem], function: Callable[..., Any], accumulator: Any
-    ) -> Output:
+    def run(self, work: ChunkWork) -> None:
         """Process every chunk; what fails is recorded."""
-        collector = self.collector or Collector(items)
-        task = collector.task(function)
-        for position, item in enumerate(items):
-            collector.add(position, task(item))
-        return {"out": collector.accumulator}, 0
+        task = self.collector.task(work)
+        try:
+            for position, item in enumerate(self.collector.hand_out()):
+                self.collector.add(position, task(item))
+        finally:
+            work.end()
 
 
-@dataclass
-class ProcessExecutor(FuturesExecutor):  # type: ignore[misc]  # coffea is not typed
+@dataclass(frozen=True)
+class ProcessExecutor:
     """Chunks in processes, each with its own ``environment``; the task travels once to each.
 
     Every process is a pool of its own: the death of one is known to concern the chunk it had, no
     other. That chunk is tried again by a new process.
     """
 
-    retries: int = 0
-    collector: Collector | None = None
+    collector: Collector
+    workers: int
     environment: dict[str, str] = field(default_factory=dict)
 
-    def __call__(
-        self, items: Sequence[WorkItem], function: Callable[..., Any], accumulator: Any
-    ) -> Output:
+    def run(self, work: ChunkWork) -> None:
         """Process every chunk; what fails, or dies with its process, is recorded.
 
         Raises: RuntimeError where processes die one after the other and nothing else happens.
         """
-        collector = self.collector or Collector(items)
-        shipment = Shipment.of(collector.task(function))
+        items = self.collector.hand_out()
+        shipment = Shipment.of(self.collector.task(work))
         workers = [
             _Process(shipment, self.environment) for _ in range(min(self.workers, len(items)))
         ]
         try:
-            _Dispatch(items, collector, workers).run()
+            _Dispatch(items, self.collector, workers).run()
         finally:
             for worker in workers:
                 worker.kill()
             for worker in workers:
                 worker.join()
-        return {"out": collector.accumulator}, 0
 
 
 class _Process:

@@ -164,7 +164,9 @@ def merge_outputs(
     Returns: Files, events and chunks joined, by dataset.
     Raises: JoinError, OSError; what was joined before stays.
     """
-    sources = {str(UUID(bytes=item.fileuuid)): Path(item.filename).stem for item in items}
+    # what follows the "?" of a URL may be a credential
+    places = {str(UUID(bytes=item.fileuuid)): item.filename.partition("?")[0] for item in items}
+    sources = {uuid: Path(place).stem for uuid, place in places.items()}
     counts = {}
     for dataset, written in names.items():
         groups: dict[str, list[str]] = {}

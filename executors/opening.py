@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import struct
 from dataclasses import dataclass
@@ -110,12 +111,8 @@ def _facts(file: Any, name: str) -> FileFacts:
 
 def _parquet_facts(name: str) -> FileFacts:
     """Read the rows of a parquet file; its UUID is made of its footer, which knows each page."""
-    if is_remote(name):
-        msg = "is a parquet file, which coffea reads from disk alone; copy it"
-        raise UnreadableFileError(msg)
-    path = Path(name)
-    size = path.stat().st_size
-    with path.open("rb") as file:
+    with fsspec.open(name, "rb") as file:
+        size = file.seek(0, os.SEEK_END)
         file.seek(-min(8, size), os.SEEK_END)
         end = file.read()
         length = int.from_bytes(end[:4], "little")
@@ -124,7 +121,12 @@ def _parquet_facts(name: str) -> FileFacts:
             raise UnreadableFileError(msg)
         file.seek(-length - 8, os.SEEK_END)
         footer = file.read(length)
-    rows = int(pq.ParquetFile(path).metadata.num_rows)
+    try:
+        rows = int(pq.read_metadata(io.BytesIO(footer + end)).num_rows)
+    except Exception as error:
+        said = f"{type(error).__name__}: {first_line(error)}"
+        msg = f"is damaged: it cannot be read as parquet ({said})"
+        raise UnreadableFileError(msg) from error
     digest = hashlib.sha256(footer + size.to_bytes(8, "little")).digest()
     return FileFacts(rows, UUID(bytes=digest[:16]), rntuple=False)
 
@@ -155,8 +157,6 @@ def _sentence(entry: FileEntry, error: Exception) -> str:
     """Say in one sentence why a file could not be opened."""
     cause = root_cause(error)
     said = first_line(cause)
-    if entry.format == "parquet" and getattr(cause, "errno", None) is None:
-        return f"is damaged: it cannot be read as parquet ({type(cause).__name__}: {said})"
     if "not a ROOT file" in str(error):
         return f"is not a ROOT file ({said.removeprefix('not a ROOT file: ')})"
     if isinstance(error, ImportError) and entry.file.startswith("root://"):

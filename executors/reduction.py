@@ -34,12 +34,14 @@ class Part(NamedTuple):
 class GroupSum(NamedTuple):
     """What became of the chunks of a group: records by position, one part for all that fit.
 
-    ``unstored`` says of positions why their results could not be stored.
+    ``unstored`` says of positions why their results could not be stored, ``read_back`` names those
+    whose results this run had stored before.
     """
 
     records: dict[int, ChunkRecord]
     parts: Sequence[Part]
     unstored: dict[int, str]
+    read_back: frozenset[int] = frozenset()
 
 
 class Reduction:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-__all__ = ["CLIENT", "forget_connections"]
+__all__ = ["CLIENT", "client_settings", "forget_connections", "use_settings"]
 
 CLIENT = {
     "XRD_CONNECTIONWINDOW": "15",  # seconds of one attempt to connect; 120 otherwise
@@ -20,6 +22,23 @@ CLIENT = {
 As delivered, a file behind a server that is gone fails after ten minutes, and a server that came
 back is not asked again for half an hour: retries of a chunk would all fail.
 """
+
+
+def client_settings() -> dict[str, str]:
+    """`CLIENT`, or what the environment of this process says instead."""
+    return {name: os.environ.get(name, value) for name, value in CLIENT.items()}
+
+
+def use_settings(values: Mapping[str, str]) -> None:
+    """Give this process settings of XRootD's client that its environment does not have.
+
+    A client that is loaded has read its environment: it is told, too.
+    """
+    missing = {name: value for name, value in values.items() if name not in os.environ}
+    os.environ.update(missing)
+    client: Any = sys.modules.get("XRootD.client.env")
+    for name, value in missing.items() if client is not None else ():
+        client.EnvPutInt(name.removeprefix("XRD_"), int(value))
 
 
 def forget_connections(name: str) -> None:

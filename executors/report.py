@@ -19,6 +19,7 @@ from executors.ledger import Ledger
 from executors.notes import notes_of
 from executors.output import output_problems, write_atomically
 from executors.plan import Plan
+from executors.redaction import redact
 from executors.report_dataset import dataset_section
 from executors.report_models import models_section
 from executors.settings import ExecutorSettings
@@ -252,9 +253,14 @@ def _unstored(result: RunResult) -> list[str]:
 
 
 def _plain(value: Any) -> Any:
-    """Reduce a value to strict JSON: NumPy numbers unwrapped, what is not finite becomes null."""
-    if value is None or isinstance(value, bool | str):
+    """Reduce a value to strict JSON: NumPy numbers unwrapped, what is not finite becomes null.
+
+    Credentials in URLs are left out.
+    """
+    if value is None or isinstance(value, bool):
         return value
+    if isinstance(value, str):
+        return redact(value)
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, numbers.Integral):
@@ -265,4 +271,4 @@ def _plain(value: Any) -> Any:
         return _plain(value.tolist())
     if isinstance(value, Sequence | set | frozenset):
         return [_plain(item) for item in value]
-    return str(value)
+    return redact(str(value))

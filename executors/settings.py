@@ -10,7 +10,7 @@ import loky
 
 from executors.credentials import TlsFiles
 from executors.errors import ConfigurationError
-from executors.remote import CLIENT
+from executors.remote import client_settings
 
 if TYPE_CHECKING:
     from executors.sites import SiteSettings
@@ -134,8 +134,7 @@ class ExecutorSettings:
         """Environment of a worker, to be set before its first numerical import."""
         threads = dict.fromkeys((_BUDGET, *_LIBRARIES), str(self.threads_per_worker))
         filters = [os.environ["PYTHONWARNINGS"]] if os.environ.get("PYTHONWARNINGS") else []
-        remote = {name: os.environ.get(name, value) for name, value in CLIENT.items()}
-        return threads | remote | {"PYTHONWARNINGS": ",".join([*filters, QUIET])}
+        return threads | client_settings() | {"PYTHONWARNINGS": ",".join([*filters, QUIET])}
 
 
 def available_cores() -> int:

@@ -6,7 +6,6 @@ and which chunk they belong, with a digest over everything. A file is complete o
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import io
 import json
@@ -41,6 +40,7 @@ __all__ = [
 FOLDER = "state"
 VERSION = 2
 LEVEL = 1  # of zlib; chosen: level 6 takes three times as long for 10% less
+SMALL = 4096  # bytes of an array that are not worth compressing: a block of the disk
 _DIGEST = "sha256"
 
 
@@ -124,9 +124,12 @@ class StateStore:
         draft = path.with_name(f".{path.name}.{uuid4().hex}")
         try:
             content = self._encode(item, record, accumulator)
-            path.parent.mkdir(exist_ok=True)
             # no fsync: what a power cut damages is found by its digest, computed again
-            draft.write_bytes(content)
+            try:
+                draft.write_bytes(content)
+            except FileNotFoundError:
+                path.parent.mkdir(exist_ok=True)
+                draft.write_bytes(content)
             draft.replace(path)
         except (OSError, UnpackableError) as error:
             draft.unlink(missing_ok=True)
@@ -230,7 +233,7 @@ class StateStore:
             "run": self.run,
             "identity": dict(self.identity.parts),
             "chunk": _chunk(item),
-            "record": dataclasses.asdict(record),
+            "record": vars(record),
             "outputs": outputs,
             "arrays": list(arrays),
             "tree": tree,
@@ -244,11 +247,18 @@ def _encode(header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> byte
     members = {"header": text} | {f"data{i}": part for i, part in enumerate(arrays.values())}
     members[_DIGEST] = _checksum(members)
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=LEVEL) as archive:
+    with zipfile.ZipFile(buffer, "w", compresslevel=LEVEL) as archive:
         for name, array in members.items():
-            with archive.open(f"{name}.npy", "w") as member:
-                npy.write_array(member, array, allow_pickle=False)
+            kind = zipfile.ZIP_DEFLATED if array.nbytes > SMALL else zipfile.ZIP_STORED
+            archive.writestr(f"{name}.npy", _npy(array), kind)
     return buffer.getvalue()
+
+
+def _npy(array: np.ndarray) -> bytes:
+    """A flat array as NumPy writes it to a file of its own."""
+    content = io.BytesIO()
+    npy.write_array(content, array, allow_pickle=False)
+    return content.getvalue()
 
 
 def _decode(content: bytes) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import logging
 import socket
@@ -18,6 +19,7 @@ from coffea.processor.executor import WorkItem
 from executors.errors import ConfigurationError, first_line
 from executors.failures import exception_chain, kind_of
 from executors.ledger import ChunkRecord, ErrorLink, FailureKind
+from executors.redaction import redact
 from executors.remote import forget_connections
 from executors.retry import RetryPolicy
 from executors.state import StateStore
@@ -57,20 +59,17 @@ class ChunkResult(NamedTuple):
 
 @dataclass(frozen=True)
 class ChunkTask:
-    """Run coffea's work function on one chunk and never raise an ordinary exception.
+    """Process one chunk and never raise an ordinary exception.
 
     Failures that may pass (storage, network) are tried again after a wait.
 
     Arguments:
-        function: Coffea's work function.
-        processor: Goes to the work function beside the item where coffea's Runner expects that
-            (its Dask way), None where the function holds the processor itself.
+        work: Gives the accumulator of a chunk.
         retry: How often to try, how long to wait.
         store: Where finished results are kept, None for nowhere.
     """
 
-    function: Callable[[Any], Mapping[str, Any]]
-    processor: Any = None
+    work: Callable[[WorkItem], Any]
     retry: RetryPolicy = ONCE
     store: StateStore | None = None
 
@@ -86,8 +85,7 @@ class ChunkTask:
         attempt, recovered = spent + 1, LOST if spent else ""
         while True:
             try:
-                argument = item if self.processor is None else (item, self.processor)
-                accumulator = _checked(self.function(argument)["out"], item.dataset)
+                accumulator = _checked(self.work(item), item.dataset)
                 break
             except Exception as error:
                 forget_connections(item.filename)
@@ -195,7 +193,7 @@ def failed_record(
         item,
         seconds,
         status="failed",
-        errors=tuple(ErrorLink(type(link).__name__, str(link)[:MESSAGE]) for link in chain),
+        errors=tuple(ErrorLink(type(link).__name__, redact(str(link)[:MESSAGE])) for link in chain),
         failure=failure or kind_of(error),
         attempts=attempts,
     )
@@ -203,20 +201,26 @@ def failed_record(
 
 def chunk_name(item: WorkItem) -> str:
     """Name of a chunk for messages and waits."""
-    return f"{item.dataset}: {item.filename} entries {item.entrystart}-{item.entrystop}"
+    name = f"{item.dataset}: {item.filename} entries {item.entrystart}-{item.entrystop}"
+    return redact(name)
+
+
+@functools.cache
+def _host() -> str:
+    return socket.gethostname()
 
 
 def _record(item: WorkItem, seconds: float, **others: Any) -> ChunkRecord:
     return ChunkRecord(
         **{
             "dataset": item.dataset,
-            "file": item.filename,
+            "file": redact(item.filename),
             "uuid": str(UUID(bytes=item.fileuuid)),
             "tree": item.treename,
             "start": item.entrystart,
             "stop": item.entrystop,
             "status": "done",
-            "host": socket.gethostname(),
+            "host": _host(),
             "seconds": seconds,
             **others,
         }

@@ -71,7 +71,7 @@ def test_an_interrupt_while_planning_is_reported(
     assert (output / "report.json").read_bytes() == before  # the results it tells of are there
 
 
-@pytest.mark.parametrize("where", ["executors.plan.plan_fileset", "executors.execution._runner"])
+@pytest.mark.parametrize("where", ["executors.plan.plan_fileset", "executors.work.ChunkWork.of"])
 def test_an_internal_error_is_reported(flashbrew, processors, sample, output, where, monkeypatch):
     def fail(*_, **__):
         raise RuntimeError("out of luck")  # noqa: EM101

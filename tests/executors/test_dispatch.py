@@ -55,15 +55,24 @@ def storage(folder, **others):
     return Storage(StateStore(folder, RunIdentity({"seed": "1"})), **others)
 
 
+@pytest.fixture(scope="module")
+def mortal():
+    """Address of a scheduler of our own whose workers may die."""
+    from executors.cluster import open_client
+
+    with open_client(ExecutorSettings("dask", workers=2)) as client:
+        yield client.scheduler.address
+
+
 @pytest.mark.parametrize("kept", [True, False], ids=["stored", "not stored"])
-def test_a_dead_worker_takes_results_with_it(sample, counting, clean, tmp_path, kept):
+def test_a_dead_worker_takes_results_with_it(sample, counting, clean, mortal, tmp_path, kept):
     ears = Ears()
     (tmp_path / "once").mkdir()
     dying = counting(fail_at=145, action="die", once=str(tmp_path / "once"), wait=0.02)
     result = execute(
         planned(sample),
         dying,
-        ExecutorSettings("dask", workers=2),
+        ExecutorSettings("dask", scheduler=mortal),
         retry=QUICK,
         listener=ears,
         storage=storage(tmp_path / "out") if kept else None,
@@ -143,11 +152,33 @@ def test_a_stored_result_that_vanishes_fails_its_chunk(sample, counting, schedul
 def test_the_client_gets_a_sum_for_each_group_and_no_result_of_a_chunk(
     sample, counting, clean, scheduler, monkeypatch
 ):
-    from executors import dispatch
+    from executors.remote_chunks import RemoteChunks
 
     fetched = []
-    monkeypatch.setattr(dispatch.Dispatch, "_fetch", lambda *_: fetched.append(1))
+    monkeypatch.setattr(RemoteChunks, "fetch", lambda *_: fetched.append(1))
     result = execute(planned(sample), counting(), ExecutorSettings("dask", scheduler=scheduler))
     agree(result, clean)
     assert not fetched
     assert len(planned(sample).items) > 2 * reduction.GROUP
+
+
+def test_what_a_worker_stored_and_could_not_tell_is_found(sample, counting, scheduler, tmp_path):
+    from distributed import Client
+
+    from executors.collect import Collector
+    from executors.remote_chunks import RemoteChunks
+    from executors.task import Shipment
+    from executors.work import ChunkWork
+
+    items = planned(sample).items
+    kept = storage(tmp_path / "out").store
+    collector = Collector(items, store=kept)
+    work = ChunkWork.of(counting())
+    result = collector.task(work)(items[3])
+    work.end()
+    with Client(scheduler, set_as_default=False) as client:
+        chunks = RemoteChunks(client, collector, Shipment.of("nothing runs"))
+        found = chunks.fetch(3)
+        assert (found.record, found.accumulator) == (result.record, result.accumulator)
+        with pytest.raises(RuntimeError, match="with a worker that is gone"):
+            chunks.fetch(4)

@@ -148,7 +148,8 @@ def test_a_listener_hears_of_every_chunk(sample, counting):
 
 def test_a_worker_that_dies_leaves_a_record_for_every_chunk(sample, counting):
     alone = ExecutorSettings("futures", workers=1)
-    result = execute(planned(sample), counting(fail_at=300, action="die"), alone, retry=QUICK)
+    twice = RetryPolicy(attempts=2, delay=0.01)
+    result = execute(planned(sample), counting(fail_at=300, action="die"), alone, retry=twice)
     tally = result.ledger.tally()
     assert tally.events_planned == 380 == tally.events_done + tally.events_failed
     assert tally.chunks_failed >= 1

@@ -61,7 +61,11 @@ def pool(repository):
     pool = Pool(script)
     # a hundred figures would take as long as everything else
     (pool.home / "undrawn.yaml").write_text("histograms: false\n")
-    pool.run("rm", "-rf", *(f"{HOME}/{name}" for name in ("pooled", "plain", "alone", "sleepy")))
+    pool.run(
+        "rm",
+        "-rf",
+        *(f"{HOME}/{name}" for name in ("pooled", "plain", "driving", "alone", "sleepy")),
+    )
     yield pool
     assert pool.queue("JobStatus") == []
 
@@ -117,6 +121,24 @@ def test_plain_jobs_write_the_same_events(alone, repository):
         time.sleep(1)
     assert pool.report("plain/0")["exit"]["status"] == 0
     same_events(pool.events("alone"), pool.events("plain/0"))
+
+
+def test_a_run_that_is_a_job_itself_drives_its_pool(alone, repository):
+    pool = alone
+    pool.run("mkdir", f"{HOME}/driving")
+    fileset = {"input": {"files": {str(repository / SAMPLE): "Events"}}}
+    (pool.home / "driving" / "fileset.json").write_text(json.dumps(fileset))
+    python = pool.run("sh", "-c", "command -v python").strip()
+    names = (f"home={repository}", f"python={python}", f"inputs={HOME}/driving/fileset.json")
+    more = (f"results={HOME}/driving/out", "workers=1", f"more={' '.join(AMOUNT)}")
+    started = time.monotonic()
+    pool.run("condor_submit", *names, *more, "condor/pool.sub")
+    while pool.queue("JobStatus"):
+        assert time.monotonic() < started + 200
+        time.sleep(1)
+    report = pool.report("driving/out")
+    assert (report["exit"]["status"], report["executor"]["kind"]) == (0, "htcondor")
+    same_events(pool.events("alone"), pool.events("driving/out"))
 
 
 @pytest.mark.parametrize(

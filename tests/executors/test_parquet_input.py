@@ -15,6 +15,7 @@ from executors.fileset import FileEntry, from_inputs, refuse_other_formats
 from executors.opening import UnreadableFileError, inspect_file
 from executors.plan import plan_fileset
 from executors.settings import ExecutorSettings
+from tests.executors.webserver import WebServer
 
 COLUMNS = ("run", "luminosityBlock", "event")
 
@@ -66,8 +67,36 @@ def test_what_is_no_whole_parquet_file_is_told(tables, tmp_path):
             inspect_file(FileEntry("mc", str(path)))
         assert "parquet" in str(caught.value)
         assert "\n" not in str(caught.value)
-    with pytest.raises(UnreadableFileError, match="from disk alone"):
-        inspect_file(FileEntry("mc", "root://127.0.0.1//a.parquet"))
+
+
+@pytest.fixture(params=["http", "root"])
+def far(request, tables):
+    """URLs of the tables behind a real server."""
+    if request.param == "root":
+        server = request.getfixturevalue("xrootd")
+        for path in tables:
+            server.add(path, path.name)
+        yield [server.url(path.name) for path in tables]
+        return
+    with WebServer(tables[0].parent) as server:
+        yield [server.url(f"{path.name}?version=1") for path in tables]
+
+
+def test_parquet_behind_a_server_is_what_it_is_on_disk(tables, far, load):
+    plans = [plan_fileset(from_inputs(names), chunk_size=100) for names in (tables, far)]
+    assert plans[0].fileset_hash == plans[1].fileset_hash
+    near, there = (execute(p, load("Tabular")(), ExecutorSettings("iterative")) for p in plans)
+    assert there.error is None
+    assert there.ledger.tally().events_done == 380
+    assert there.accumulator["input"]["hists"] == near.accumulator["input"]["hists"]
+    found = check_duplicates(plans[1], COLUMNS).duplicates["datasets"]["input"]
+    assert (found["repeated"], found["unread"]) == (0, [])
+
+
+def test_a_parquet_file_that_a_server_does_not_have_is_told(far):
+    for name in far:
+        with pytest.raises(UnreadableFileError, match=r"could not be opened \("):
+            inspect_file(FileEntry("mc", name.replace("/a.", "/absent.").replace("/b.", "/gone.")))
 
 
 def test_formats_are_not_mixed_up(tables, sample):

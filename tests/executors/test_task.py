@@ -17,7 +17,7 @@ GOOD = {"hists": {}, "counters": {"n": 1}, "outputs": []}
 
 
 def returning(value):
-    return lambda item: {"out": value}
+    return lambda item: value
 
 
 def test_a_good_chunk_is_done():
@@ -55,12 +55,6 @@ def test_another_structure_is_a_failed_chunk(value):
     assert record.reason.startswith("TypeError: process() must return")
 
 
-def test_the_processor_goes_where_coffea_expects_it():
-    seen = []
-    ChunkTask(lambda argument: seen.append(argument), processor="processor")(ITEM)
-    assert seen == [(ITEM, "processor")]
-
-
 def raised(*chain):
     try:
         try:
@@ -78,8 +72,8 @@ def raised(*chain):
     [
         ([ValueError("no")], "permanent"),
         ([OSError("read error")], "transient"),
-        ([Exception("Failed to open file: x"), TimeoutError("late")], "transient"),
-        ([Exception("Failed to open file: x"), FileNotFoundError("gone")], "permanent"),
+        ([ValueError("no file"), TimeoutError("late")], "transient"),
+        ([ValueError("no file"), FileNotFoundError("gone")], "permanent"),
         ([ValueError("bad"), PermissionError("no")], "permanent"),
     ],
 )
@@ -87,7 +81,6 @@ def test_the_chain_decides_the_kind(chain, failure):
     record = failed_record(ITEM, raised(*chain))
     assert record.failure == failure
     assert record.errors[-1].type == type(chain[-1]).__name__
-    assert not any(link.message.startswith("Failed to open") for link in record.errors)
 
 
 def test_long_messages_are_cut():

@@ -170,6 +170,28 @@ def test_a_proxy_that_ends_too_early_says_when(tmp_path, lifetime, message):
     assert "voms-proxy-init" in str(caught.value)
 
 
+@pytest.mark.parametrize("kind", ["proxy", "token"])
+def test_a_run_whose_credential_ends_too_early_submits_no_job(tmp_path, monkeypatch, kind):
+    """What `check_proxy` and `check_token` say stops a run whose site names the file."""
+    from executors.cluster import open_pool
+    from executors.sites import load_site
+
+    submit = tmp_path / "condor_submit"
+    submit.write_text(f"#!/bin/sh\ntouch {tmp_path}/submitted\n")
+    submit.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    soon = datetime.now(tz=UTC) + timedelta(minutes=20.5)
+    file = proxy(tmp_path, timedelta(minutes=20.5))
+    if kind == "token":
+        file = token(tmp_path / "token", {"exp": int(soon.timestamp())})
+    settings = tmp_path / "site.yaml"
+    settings.write_text(f"{kind}: {file}\nshared_directory: {tmp_path}/shared\n")
+    there = ExecutorSettings("htcondor", workers=1, site=load_site(str(settings)))
+    with pytest.raises(ConfigurationError, match="ends in 20 min, 60"), open_pool(there):
+        pass
+    assert not (tmp_path / "submitted").exists()
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

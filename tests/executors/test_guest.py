@@ -1,0 +1,80 @@
+"""Workers of somebody else's scheduler during a run and after it."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from executors import kept_files
+from executors.execution import execute
+from executors.fileset import from_inputs
+from executors.guest import visiting
+from executors.plan import plan_fileset
+from executors.remote import CLIENT, use_settings
+from executors.settings import ExecutorSettings
+
+pytestmark = pytest.mark.xdist_group("dask")
+NAME = "XRD_STREAMERRORWINDOW"
+
+
+def environment():
+    return {name: os.environ.get(name) for name in CLIENT}
+
+
+def forget(names):
+    for name in names:
+        os.environ.pop(name, None)
+
+
+def restore(values):
+    forget(CLIENT)
+    os.environ.update(values)
+
+
+@pytest.fixture
+def stranger(scheduler):
+    """Client of a scheduler whose workers have one setting of their own, and none of ours."""
+    import distributed
+
+    with distributed.Client(scheduler, set_as_default=False) as client:
+        before = next(iter(client.run(environment).values()))
+        client.run(restore, {"XRD_CONNECTIONRETRY": "4"})
+        yield client
+        client.run(restore, before)
+
+
+def test_workers_get_what_their_environment_does_not_say(stranger, monkeypatch):
+    monkeypatch.setenv("XRD_CONNECTIONWINDOW", "7")
+    monkeypatch.delenv(NAME, raising=False)
+    with visiting(stranger, "run"):
+        found = stranger.run(environment).values()
+    assert len(found) == 2
+    for one in found:
+        assert one == CLIENT | {"XRD_CONNECTIONRETRY": "4", "XRD_CONNECTIONWINDOW": "7"}
+
+
+def test_no_file_stays_open_after_a_run(stranger, sample, counting):
+    plan = plan_fileset(from_inputs(sample), chunk_size=100)
+    here = ExecutorSettings("dask", scheduler=stranger.scheduler.address)
+    assert execute(plan, counting(), here).error is None
+    assert list(stranger.run(open_files).values()) == [0, 0]
+    assert {found[NAME] for found in stranger.run(environment).values()} == {"0"}
+
+
+def open_files():
+    return len(kept_files._kept)
+
+
+def test_a_client_that_is_loaded_is_told(monkeypatch):
+    env = pytest.importorskip("XRootD.client.env", reason="XRootD for Python is not installed")
+    monkeypatch.delenv(NAME, raising=False)
+    before = env.EnvGetInt("StreamErrorWindow")
+    try:
+        use_settings({NAME: "3"})
+        assert env.EnvGetInt("StreamErrorWindow") == 3
+        use_settings({NAME: "9"})  # the environment says 3 by now
+        assert env.EnvGetInt("StreamErrorWindow") == 3
+    finally:
+        env.EnvPutInt("StreamErrorWindow", before)
+        os.environ.pop(NAME)
