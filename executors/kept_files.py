@@ -19,23 +19,25 @@ __all__ = ["kept_file", "let_go"]
 
 
 class _Kept(NamedTuple):
-    """An open file, its name, and what tells the same file from one that took its place."""
+    """An open file, whose it is, and what tells it from one that took its place."""
 
+    run: str
     name: str
     version: tuple[int, ...]
     file: Any
     close: Callable[[], object]
 
 
-_kept: dict[tuple[str, int], _Kept] = {}
-"""By run and by thread: what uproot opened is not for several threads."""
+_kept: dict[int, _Kept] = {}
+"""By thread: what uproot opened is not for several of them."""
 
 
 def kept_file(run: str, name: str, kind: str) -> Any:
     """Open a file, or take it as this thread left it.
 
     Understanding the header and the tree of a NanoAOD file takes a tenth of a second to seconds,
-    as long as many a chunk. A thread keeps one file of a run, until it needs another one.
+    as long as many a chunk. A thread keeps one file, until it needs another one: also where a run
+    was killed before it could close its files.
 
     Arguments:
         run: Whose file it is; `let_go` of this run closes it.
@@ -43,21 +45,23 @@ def kept_file(run: str, name: str, kind: str) -> Any:
         kind: ``root`` or ``parquet``.
     Raises: whatever says that the file cannot be opened.
     """
-    place, version = (run, threading.get_ident()), _version(name)
-    kept = _kept.get(place)
-    if kept is not None and (kept.name, kept.version) == (name, version):
+    thread, version = threading.get_ident(), _version(name)
+    kept = _kept.get(thread)
+    if kept is not None and kept[:3] == (run, name, version):
         return kept.file
-    _close(place)
+    _close(thread)
     file, close = _open(name, kind)
-    _kept[place] = _Kept(name, version, file, close)
+    _kept[thread] = _Kept(run, name, version, file, close)
     return file
 
 
 def let_go(run: str, *, everywhere: bool = False) -> None:
     """Close the file that this thread keeps, or ``everywhere`` those of all threads."""
-    mine = (run, threading.get_ident())
-    for place in [one for one in list(_kept) if one[0] == run] if everywhere else [mine]:
-        _close(place)
+    threads = list(_kept) if everywhere else [threading.get_ident()]
+    for thread in threads:
+        kept = _kept.get(thread)
+        if kept is not None and kept.run == run:
+            _close(thread)
 
 
 def _version(name: str) -> tuple[int, ...]:
@@ -81,8 +85,8 @@ def _open(name: str, kind: str) -> tuple[Any, Callable[[], object]]:
     return pq.ParquetFile(content), content.close
 
 
-def _close(place: tuple[str, int]) -> None:
-    kept = _kept.pop(place, None)
+def _close(thread: int) -> None:
+    kept = _kept.pop(thread, None)
     if kept is not None:
         with contextlib.suppress(Exception):  # the connection may be what broke
             kept.close()

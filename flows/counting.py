@@ -28,7 +28,7 @@ class PoissonMean(nn.Module):
     Example:
         >>> net = PoissonMean(MlpSpec(3, (16,)))
         >>> net.start(torch.tensor([8.0, 4.0]), torch.tensor([2.0, 1.0]))
-        >>> round(float(net.per_exposure(torch.zeros(1, 3))), 3)
+        >>> round(float(net.per_exposure(torch.zeros(1, 3)).detach()), 3)
         4.0
     """
 

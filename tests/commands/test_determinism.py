@@ -77,19 +77,23 @@ def reference(tmp_path_factory, met):
     output = tmp_path_factory.mktemp("reference")
     forget()
     events, hists, counters = simulate(EVENTS, ExecutorSettings("iterative"), output)
-    check_work(counters, met, chunks=1)
+    check_work(counters, met, chunks=1, alone=True)
     return events, hists, counters
 
 
-def check_work(counters: dict[str, float], met: set[str], *, chunks: int) -> None:
-    """Compare the work of the models with the objects that passed, the loads with the processes."""
+def check_work(counters: dict[str, float], met: set[str], *, chunks: int, alone: bool) -> None:
+    """Compare the work of the models with the objects that passed, the loads with the processes.
+
+    Processes that are not ``alone`` may have met the models in tests of other modules.
+    """
     told = {name.split(".")[1]: n for name, n in counters.items() if name.startswith("processes.")}
     assert sum(told.values()) == chunks
     models = models_section([], [{"counters": counters}])
     assert len(models) == 2
     rows = {"efficiency": 0, "generate": 0}
     for model in models:
-        assert model["loads"] == len(set(told) - met)
+        new = len(set(told) - met)
+        assert model["loads"] == new if alone else model["loads"] <= new
         for stage, work in model["stages"].items():
             rows[stage] += work["rows"]
             assert work["calls"] >= chunks
@@ -116,8 +120,8 @@ def test_events_and_histograms_are_those_of_any_other_run(
 ):
     events, hists, counters = simulate(chunk_size, settings(kind, request), tmp_path)
     expected, expected_hists, expected_counters = reference
-    if kind != "casa":  # whose workers have met the models in other tests
-        check_work(counters, met, chunks=-(-EVENTS // chunk_size))
+    alone = kind not in ("dask", "casa")
+    check_work(counters, met, chunks=-(-EVENTS // chunk_size), alone=alone)
     assert set(events.fields) == set(expected.fields)
     for name in events.fields:
         one, two = ak.flatten(events[name], axis=None), ak.flatten(expected[name], axis=None)

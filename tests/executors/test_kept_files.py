@@ -31,8 +31,9 @@ def test_a_file_is_opened_once_until_another_one_is_needed(sample):
     assert kept_file(RUN, first, "root") is not file
 
 
-def test_threads_and_runs_have_files_of_their_own(sample):
+def test_threads_have_files_of_their_own_runs_take_turns(sample):
     found = [kept_file(RUN, str(sample[0]), "root"), kept_file("other", str(sample[0]), "root")]
+    assert [file.closed for file in found] == [True, False]
     thread = threading.Thread(target=lambda: found.append(kept_file(RUN, str(sample[0]), "root")))
     thread.start()
     thread.join()
