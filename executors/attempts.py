@@ -34,21 +34,28 @@ class Attempts:
         self._ended[position] = record
 
     def died(
-        self, processing: Collection[int], begun: Collection[int], lost: Iterable[int] = ()
+        self,
+        processing: Collection[int],
+        begun: Collection[int],
+        lost: Iterable[int] = (),
+        threads: int = 1,
     ) -> None:
         """A worker is gone.
 
-        Where it was gone before it could say which chunks it had begun, all of them count.
+        Where it was gone before it could say which chunks it had begun, those count that it had to
+        begin first: a worker runs chunks in the order of the plan.
 
         Arguments:
             processing: Chunks that it had to run.
             begun: Chunks that it had begun at any time.
             lost: Chunks whose results nobody else had; they run again or are read back.
+            threads: Chunks that it ran at a time.
         """
         for position in lost:
             self._ended.setdefault(position, None)
         running = [position for position in processing if position in begun]
-        for position in running or [one for one in processing if one not in self._ended]:
+        waiting = sorted(one for one in processing if one not in self._ended)
+        for position in running or waiting[:threads]:
             self._spent[position] += 1
 
     def counted(self, position: int, record: ChunkRecord) -> ChunkRecord:

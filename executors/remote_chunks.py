@@ -206,7 +206,7 @@ class RemoteChunks:
             processing = self._positions(message["processing-tasks"])
             lost = self._positions(message["lost-computed-tasks"])
             begun = self._begun(message["worker"]) if processing else set()
-            self._attempts.died(processing, begun, lost)
+            self._attempts.died(processing, begun, lost, self._threads() if processing else 1)
 
     def _note(self, position: int, record: ChunkRecord, *, read_back: bool) -> None:
         news = position in self.pending and position not in self._told
@@ -214,6 +214,14 @@ class RemoteChunks:
         self._told[position] = record
         if news:
             self.collector.tell(self._attempts.counted(position, record))
+
+    def _threads(self) -> int:
+        """Chunks that a worker runs at a time, from those that are left."""
+        try:
+            return max(self.client.nthreads().values(), default=1)
+        except (OSError, TimeoutError, RuntimeError) as error:
+            logger.debug("the scheduler does not say how many threads workers have: %r", error)
+            return 1
 
     def _begun(self, worker: str) -> set[int]:
         """Positions of the chunks that a worker said it began; nobody listens until one dies."""

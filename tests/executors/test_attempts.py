@@ -39,10 +39,13 @@ def test_a_worker_that_dies_spends_the_chunk_it_had_begun_not_the_one_that_waite
     assert not counted[1].recovered
 
 
-def test_a_worker_that_dies_without_a_word_spends_all_it_had(attempts):
+@pytest.mark.parametrize(("threads", "spent"), [(1, [1, 2, 1, 1]), (2, [1, 2, 2, 1])])
+def test_a_worker_that_dies_without_a_word_spends_what_it_had_to_begin_first(
+    attempts, threads, spent
+):
     attempts.ended(0, DONE, read_back=False)
-    attempts.died(processing=[0, 1, 2], begun=set())
-    assert [attempts.counted(position, DONE).attempts for position in range(3)] == [1, 2, 2]
+    attempts.died(processing=[3, 0, 2, 1], begun=set(), threads=threads)
+    assert [attempts.counted(position, DONE).attempts for position in range(4)] == spent
 
 
 def test_a_result_that_is_computed_again_counts_and_one_that_is_read_back_does_not(attempts):
