@@ -37,6 +37,9 @@ def tables_of(
     if not all(ready):
         message = "tables and events together cannot be trained on; extract the events first"
         raise ConfigurationError(message)
+    if options.config:
+        message = f"tables were extracted already: --config {options.config} has no effect on them"
+        raise ConfigurationError(message)
     return Tables(list(options.inputs), {"fileset_hash": _digest(options.inputs)})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from flows.layout import ObjectLayout
 from flows.optimise import History, Progress, Recipe, optimise
 from flows.reference import with_reference
 from flows.spec import FlowSpec, LayerSpec, MlpSpec
-from flows.tables import check_finite, held_back
+from flows.tables import check_finite, check_shapes, held_back
 from flows.training_run import (
     RunSettings,
     curves,
@@ -112,7 +113,7 @@ class FlowSettings(RunSettings):
     emphasis: float = 0.3
 
     def quick(self, epochs: int = 2) -> FlowSettings:
-        """Same settings with few epochs and small steps: for tests and first looks."""
+        """Same settings with few epochs for both networks: for tests and first looks."""
         short = {n: dataclasses.replace(getattr(self, n), epochs=epochs) for n in NETWORKS}
         return dataclasses.replace(self, **short)
 
@@ -155,7 +156,7 @@ def train_flow(
     histories = {"flow": trainer.flow(keep_start=start_from is not None)}
     numbers = model.numbers
     if table.numbers is not None:
-        numbers, histories["numbers"] = trainer.numbers()
+        numbers, histories["numbers"] = trainer.numbers(model.numbers)
     trained = FlowModel(model.layout, learner.plan(), model.definitions, numbers)
     told = {"contexts": len(table.counts), "samples": len(table.targets)}
     bundle = flow_bundle(
@@ -190,10 +191,7 @@ def check_flow_table(table: FlowTable, layout: ObjectLayout) -> None:
     if table.numbers is not None and table.exposure is not None:
         shapes["numbers"] = (table.numbers.shape, (n,))
         shapes["exposure"] = (table.exposure.shape, (n,))
-    for name, (found, expected) in shapes.items():
-        if found != expected:
-            msg = f"flow table: {name} has shape {found}, expected {expected}"
-            raise ValueError(msg)
+    check_shapes("flow table", shapes)
     check_finite("condition", layout.condition_names, table.conditions)
     check_finite("target", layout.target_names, table.targets)
     if table.exposure is not None and not (table.exposure > 0).all():
@@ -234,18 +232,23 @@ class _Trainer:
 
         return self._run("flow", self.learner, loss, self.counts.cpu() > 0, keep_start)
 
-    def numbers(self) -> tuple[PoissonMean, History]:
-        """Train the mean number of samples."""
+    def numbers(self, start_from: PoissonMean | None) -> tuple[PoissonMean, History]:
+        """Train the mean number of samples, from what a model knows of it, if it does."""
         table, device = self.table, self.settings.device
-        net = PoissonMean(MlpSpec(self.features.shape[1], self.settings.numbers_hidden)).to(device)
         number = torch.from_numpy(np.asarray(table.numbers)).to(device).float()
         exposure = torch.from_numpy(np.asarray(table.exposure)).to(device).float()
-        net.start(number, exposure)
+        if start_from is None:
+            width = self.features.shape[1]
+            net = PoissonMean(MlpSpec(width, self.settings.numbers_hidden)).to(device)
+            net.start(number, exposure)
+        else:
+            net = copy.deepcopy(start_from).to(device).requires_grad_(True)
 
         def loss(rows: Tensor) -> Tensor:
             return net.loss(self.features[rows], exposure[rows], number[rows])
 
-        history = self._run("numbers", net, loss, torch.ones(len(number), dtype=torch.bool))
+        every = torch.ones(len(number), dtype=torch.bool)
+        history = self._run("numbers", net, loss, every, start_from is not None)
         return net.cpu().eval().requires_grad_(False), history
 
     def _density(self, rows: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +20,7 @@ __all__ = [
     "Prepared",
     "TrainingTable",
     "check_finite",
+    "check_shapes",
     "check_table",
     "fit_layout",
     "held_back",
@@ -86,10 +88,7 @@ def check_table(table: TrainingTable, layout: ObjectLayout) -> None:
         shapes["groups"] = (table.groups.shape, (n,))
     if table.pileup is not None:
         shapes["pileup"] = (table.pileup.shape, (len(table.pileup), len(layout.pileup)))
-    for name, (found, expected) in shapes.items():
-        if found != expected:
-            msg = f"training table: {name} has shape {found}, the layout expects {expected}"
-            raise ValueError(msg)
+    check_shapes("training table", shapes)
     check_finite("condition", layout.condition_names, table.conditions)
     check_finite("target", layout.target_names, table.targets)
     for column, values in zip(layout.categories, table.categories.T):
@@ -99,6 +98,17 @@ def check_table(table: TrainingTable, layout: ObjectLayout) -> None:
                 f"training table: category {column.name!r} takes {strange[:5]}, which are not "
                 f"among its declared values {column.values}; declare them or map them"
             )
+            raise ValueError(msg)
+
+
+def check_shapes(table: str, shapes: Mapping[str, tuple[Any, Any]]) -> None:
+    """Compare shapes, found and expected by name.
+
+    Raises: ValueError naming the first that differs.
+    """
+    for name, (found, expected) in shapes.items():
+        if found != expected:
+            msg = f"{table}: {name} has shape {found}, the layout expects {expected}"
             raise ValueError(msg)
 
 

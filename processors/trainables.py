@@ -11,7 +11,7 @@ from flows.optimise import Progress
 from processors.base import FlowProcessor
 from processors.errors import ConfigurationError
 
-__all__ = ["TRAINABLE", "Trainable", "trainable"]
+__all__ = ["TRAINABLE", "Trainable", "refuse_told", "trainable"]
 
 TRAINABLE: Mapping[str, str] = {
     "flashsim.muon": "processors.objects.training:MUON_TRAINING",
@@ -89,3 +89,14 @@ def trainable(name: str) -> Trainable:
     module, _, attribute = TRAINABLE[name].partition(":")
     found: Trainable = getattr(import_module(module), attribute)
     return found
+
+
+def refuse_told(reading: Mapping[str, Any], names: Sequence[str], what: str) -> None:
+    """Refuse what was told of tables that say it themselves.
+
+    Raises: ConfigurationError naming the options.
+    """
+    told = [f"--{name.replace('_', '-')}" for name in names if reading.get(name) is not None]
+    if told:
+        message = f"{what} have no use for {', '.join(told)}; leave it out"
+        raise ConfigurationError(message)

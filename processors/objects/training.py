@@ -14,6 +14,7 @@ from processors.extraction import Extraction, load_tables
 from processors.objects.jet import JET
 from processors.objects.muon import MUON
 from processors.objects.table import ObjectTable
+from processors.trainables import refuse_told
 
 __all__ = ["JET_TRAINING", "MUON_TRAINING", "ObjectTraining"]
 
@@ -33,8 +34,11 @@ class ObjectTraining:
         return Extraction.from_options(dict(options) | {"config": config})
 
     def load(self, paths: Sequence[str], reading: Mapping[str, Any]) -> TrainingTable:
-        """Tables name their columns: there is nothing to add."""
-        del reading
+        """Tables name their columns: nothing can be told of them.
+
+        Raises: ConfigurationError where something is.
+        """
+        refuse_told(reading, ("order", "lever_arm", "muons"), f"tables of {self.name}s")
         return load_tables(paths, self.table)
 
     def hold_out(

@@ -21,6 +21,7 @@ from processors.timing.agreement import agreement, carried
 from processors.timing.photons import PhotonTable, load_photons
 from processors.timing.tables import Photons
 from processors.timing.tensors import LEVER_ARM, load_tensors
+from processors.trainables import refuse_told
 
 __all__ = ["PHOTON_TRAINING", "HALVES", "PhotonTraining", "photon_layout"]
 
@@ -94,6 +95,7 @@ class PhotonTraining:
         if all(str(path).endswith(".pt") for path in paths):
             definitions, photons = load_tensors(paths, reading["order"], reading["lever_arm"])
         else:
+            refuse_told(reading, ("order", "lever_arm"), "tables that say what they hold")
             definitions, photons = load_photons(paths)
         half = reading.get("muons")
         if half is not None:
@@ -132,6 +134,7 @@ class PhotonTraining:
         if start_from is not None:
             definitions = dict(start_from.card.spec.get("definitions", {}))
             after = _lever_arm(definitions, start_from)
+            _same_bars(table.definitions, definitions, start_from)
             photons = carried(photons, table.definitions[LEVER_ARM], after)
             settings = dataclasses.replace(settings, flow=GENTLE)
         flow = dataclasses.replace(settings.flow, **recipe)
@@ -218,6 +221,17 @@ def _lever_arm(definitions: Mapping[str, Any], start: Bundle) -> float:
         )
         raise ConfigurationError(message)
     return float(definitions[LEVER_ARM])
+
+
+def _same_bars(found: Mapping[str, Any], trained: Mapping[str, Any], start: Bundle) -> None:
+    """Refuse to learn further from other bars, where the bundle says of which it was made."""
+    for key in ("thickness_mm", "bar_low_mm", "bar_high_mm"):
+        if key in trained and trained[key] != found[key]:
+            message = (
+                f"bundle {start.card.name!r} was made of bars with {key} {trained[key]}, the "
+                f"photons are of bars with {found[key]}; start from another bundle, or from none"
+            )
+            raise ConfigurationError(message)
 
 
 def _numbers(model: Any, photons: PhotonTable) -> dict[str, float]:

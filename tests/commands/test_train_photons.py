@@ -14,7 +14,7 @@ from commands.train import main as train
 from flows.bundle import Bundle
 from flows.reference import compare
 from flows.resident import resident
-from processors.timing.photons import load_photons
+from processors.timing.photons import load_photons, save_photons
 from samples.timing.bar import photon_yield
 from samples.timing.production import Request, produce
 
@@ -77,6 +77,32 @@ def test_tables_and_events_do_not_mix(muons, trained, tmp_path, capsys):
     arguments = ["timing.photon", str(muons), str(table), "--output", str(tmp_path / "b")]
     assert train([*arguments, *SHORT]) == 2
     assert "tables and events together cannot be trained on" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("model", "option", "complaint"),
+    [
+        ("timing.photon", ["--lever-arm", "6"], "have no use for --lever-arm"),
+        ("timing.photon", ["--config", "any.yaml"], "--config any.yaml has no effect"),
+        ("flashsim.jet", ["--muons", "first"], "have no use for --muons"),
+    ],
+)
+def test_what_tables_say_themselves_cannot_be_told(
+    trained, tmp_path, capsys, model, option, complaint
+):
+    table = next((trained.with_name("b.training") / "tables").rglob("*.npz"))
+    assert train([model, str(table), "--output", str(tmp_path / "b"), *option, *SHORT]) == 2
+    assert complaint in " ".join(capsys.readouterr().err.split())
+
+
+def test_other_bars_are_no_start(trained, tmp_path, capsys):
+    table = next((trained.with_name("b.training") / "tables").rglob("*.npz"))
+    definitions, photons = load_photons([table])
+    save_photons(tmp_path / "thick.npz", definitions | {"thickness_mm": 20.0}, photons)
+    arguments = ["timing.photon", str(tmp_path / "thick.npz"), "--from", str(trained)]
+    assert train([*arguments, "--output", str(tmp_path / "b"), *SHORT]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "bars with thickness_mm 10.0, the photons are of bars with 20.0" in said
 
 
 def test_a_key_of_the_configuration_that_is_none_is_named(muons, tmp_path, capsys):

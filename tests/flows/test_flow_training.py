@@ -125,6 +125,9 @@ def test_fine_tuning_starts_where_the_bundle_is_and_widens_its_ranges(trained):
     assert tuned.card.provenance["start_from"] == trained.digest
     assert tuned.card.ranges["b"].high == pytest.approx(1.5, abs=1e-2)
     assert tuned.card.layout == trained.card.layout
+    numbers = tuned.card.metrics["numbers"]
+    # what the start knew is kept where nothing is better, so never is it worse
+    assert numbers["best_loss"] <= numbers["start_loss"]
 
 
 def test_flows_of_several_targets_learn_too():
