@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from time import monotonic
 from types import TracebackType
 
 from rich.console import Console
@@ -27,7 +27,7 @@ class Looking:
     def __init__(self, description: str, console: Console | None = None) -> None:
         self._console = console or Console(stderr=True)
         self._description = description
-        self._told = time.monotonic()
+        self._told = monotonic()
         self._bar = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
@@ -54,7 +54,7 @@ class Looking:
     def heard(self, done: int, total: int) -> None:
         """Show that ``done`` of ``total`` files were looked at."""
         self._bar.update(self._task, completed=done, total=total)
-        now = time.monotonic()
+        now = monotonic()
         if not self._console.is_terminal and now - self._told >= INTERVAL:
             self._told = now
             text = f"{self._description}: {done:,} of {total:,}"

@@ -6,9 +6,9 @@ import json
 import logging
 import os
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
+from time import time
 from typing import Any
 from uuid import UUID
 
@@ -58,7 +58,7 @@ def stamp(entry: FileEntry) -> str | None:
         raise unreadable(entry, error) from error
     size, changed = told.get("size"), told.get("mtime")
     mark = changed or told.get("ETag") or told.get("Last-Modified")
-    young = isinstance(changed, int | float) and time.time() - changed < SETTLED
+    young = isinstance(changed, int | float) and time() - changed < SETTLED
     return None if size is None or not mark or young else f"{size}:{mark}"
 
 
@@ -67,7 +67,7 @@ def _local_stamp(path: Path) -> str | None:
         status = path.stat()
     except OSError:
         return None  # the look itself says what is wrong
-    if time.time() - max(status.st_mtime, status.st_ctime) < SETTLED:
+    if time() - max(status.st_mtime, status.st_ctime) < SETTLED:
         return None
     return f"{status.st_size}:{status.st_mtime_ns}:{status.st_ctime_ns}"
 

@@ -51,7 +51,7 @@ def test_files_are_opened_once_for_many_plans(
     folder = tmp_path / "cache"
     monkeypatch.setenv("FLASHBREW_CACHE", str(folder))
     later = time.time() + 100
-    monkeypatch.setattr("executors.facts_cache.time.time", lambda: later)
+    monkeypatch.setattr("executors.facts_cache.time", lambda: later)
     path = write_events(tmp_path / "a.root", 50)
     command = (f"{processors}:Counting", *LOCAL, path, "--dry-run")
     assert "50 events" in flashbrew(*command)[1]

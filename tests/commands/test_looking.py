@@ -12,7 +12,7 @@ from commands.looking import INTERVAL, Looking
 def shown(seconds, monkeypatch, *, terminal):
     """What 1,000 files that take ``seconds`` each leave on standard error."""
     clock = iter(seconds * number for number in range(5_000))
-    monkeypatch.setattr("commands.looking.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("commands.looking.monotonic", lambda: next(clock))
     text = io.StringIO()
     console = Console(file=text, force_terminal=terminal, width=100)
     with Looking("looking into files", console) as looking:

@@ -20,7 +20,7 @@ def old(sample, tmp_path, monkeypatch):
     """A file that changed long ago: the clock is moved, the time of its status cannot be."""
     path = shutil.copy(sample[0], tmp_path / "a.root")
     later = time.time() + 10 * SETTLED
-    monkeypatch.setattr("executors.facts_cache.time.time", lambda: later)
+    monkeypatch.setattr("executors.facts_cache.time", lambda: later)
     return path
 
 
@@ -132,7 +132,7 @@ def test_the_longest_unused_are_forgotten(old, tmp_path, monkeypatch):
 
 def test_a_plan_from_memory_is_the_same_plan(sample, tmp_path, monkeypatch):
     later = time.time() + 10 * SETTLED
-    monkeypatch.setattr("executors.facts_cache.time.time", lambda: later)
+    monkeypatch.setattr("executors.facts_cache.time", lambda: later)
     entries = from_inputs([*sample, "/absent.root"])
     told, plans = [], []
     for known in (0, 2):
