@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
+from commands import SUBCOMMANDS
 from commands.execution import add_execution
 
 __all__ = ["parse"]
@@ -12,10 +13,10 @@ __all__ = ["parse"]
 RETRIES, RETRY_DELAY = 2, 1.0  # chosen
 SAMPLE_OUTPUT = "out"
 """Where a run over a shipped sample goes if nobody says: a folder of the processor's name in it."""
-EPILOG = """\
+EPILOG = f"""\
 PROCESSOR is a built-in name (see --list), module:Class or path.py:Class.
 INPUT is files, globs, directories, root:// or https:// URLs; all of them form the dataset "input".
-Without input a processor runs on its shipped sample. Other commands: train, report, bundle.
+Without input a processor runs on its shipped sample. Other commands: {", ".join(SUBCOMMANDS)}.
 
 exit status: 0 all chunks done; 3 finished, some failed; 4 more failed than allowed, or nothing
 done; 2 bad arguments or output in use; 130 interrupted; 1 internal error"""

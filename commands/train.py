@@ -75,7 +75,9 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         help="stored in the card's provenance, such as a hash of the generator; may be repeated",
     )
     parser.add_argument("--seed", type=int, default=1, metavar="S", help="default: 1")
-    parser.add_argument("--epochs", type=int, metavar="N", help="passes of the flow; default: 40")
+    parser.add_argument(
+        "--epochs", type=int, metavar="N", help="passes over the table; default: the model's"
+    )
     parser.add_argument("--lr", type=float, metavar="R", help="largest learning rate of the flow")
     parser.add_argument("--threads", type=int, metavar="N", help="default: all cores")
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""Errors that stop a run before its first chunk."""
+"""The error that a wrong request gets, and what a chain of exceptions says."""
 
 from __future__ import annotations
 

@@ -147,6 +147,13 @@ def _site(settings: ExecutorSettings) -> SiteSettings:
 
 def _check_site(site: SiteSettings) -> None:
     """Look for what a run would miss after hours in the queue."""
+    if site.bare_python:
+        msg = (
+            f"jobs at {site.preset} would start {site.python} of a bare node, without flashbrew: "
+            "name an image in the site's YAML file, or a python that all nodes see "
+            "(condor/README.md)"
+        )
+        raise ConfigurationError(msg)
     if shutil.which("condor_submit") is None:
         msg = (
             "condor_submit is not on the PATH; run on a machine that submits to the pool, or see "

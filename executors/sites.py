@@ -197,6 +197,12 @@ class SiteSettings(BaseModel):
         return Path(usual) if self.proxy else None
 
     @property
+    def bare_python(self) -> bool:
+        """Whether workers would start with whatever Python a node has."""
+        named = self.python is not None and "/" not in self.python
+        return named and self.image is None and not self.prologue
+
+    @property
     def exposed_dashboard(self) -> bool:
         """Whether others than this machine can open the dashboard, which asks no one who he is."""
         return self.dashboard_address.rpartition(":")[0] not in _LOOPBACK

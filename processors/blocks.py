@@ -19,7 +19,7 @@ from processors.baskets import BasketMapping
 __all__ = ["Block", "blocks", "direct_reads"]
 
 PROBES = ("GenPart_pt", "GenJet_pt", "Jet_pt")
-"""Probes of NanoAOD."""
+"""NanoAOD branches whose basket boundaries blocks follow; the first that a file has."""
 
 
 class Block(NamedTuple):

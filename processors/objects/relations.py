@@ -49,11 +49,11 @@ class _NoFloor:
     """Part of a relation that holds for every number."""
 
     def floored(self, target: np.ndarray, reco: Columns, gen: Columns) -> int:
-        """None."""
+        """Nothing is moved: 0."""
         return 0
 
     def cut(self, value: np.ndarray, reco: Columns, gen: Columns) -> int:
-        """None."""
+        """Nothing is moved: 0."""
         return 0
 
 

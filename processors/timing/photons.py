@@ -94,10 +94,11 @@ def load_photons(paths: Iterable[str | Path]) -> tuple[dict[str, Any], PhotonTab
         except (OSError, ValueError, KeyError) as error:
             message = f"{path} cannot be read as a table ({type(error).__name__}: {error})"
             raise ValueError(message) from error
-        if header.get("object") != OBJECT or set(arrays) != {*SENSORS, *PHOTONS}:
+        found = header.get("object"), header.get("version"), set(arrays)
+        if found != (OBJECT, FORMAT_VERSION, {*SENSORS, *PHOTONS}):
             message = (
-                f"{path} is no table of photons of version {FORMAT_VERSION}; name what the "
-                "processor 'photons' or the command 'tables' wrote"
+                f"{path} is not a table of photons of version {FORMAT_VERSION}; name files that "
+                "the processor 'photons' wrote"
             )
             raise ValueError(message)
         if said is not None and header != said:

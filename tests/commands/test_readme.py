@@ -12,7 +12,7 @@ from executors.histograms import read_histograms
 from processors.flashsim import FlashSim
 
 README = Path(__file__).parents[2] / "README.md"
-TEXT = README.read_text().partition("## Your own files")[2].partition("## ")[0]
+TEXT = README.read_text().partition("## Run it on your own files")[2].partition("## ")[0]
 
 
 @pytest.fixture
@@ -43,8 +43,10 @@ def test_the_three_commands_plan_the_same_chunks(flashbrew, tmp_path, monkeypatc
     """Laptop, HTCondor, coffea-casa, as they stand there; nothing is submitted."""
     files = {str(FlashSim.default_inputs()[0]): "Events"}
     (tmp_path / "fileset.json").write_text(json.dumps({"ttbar": {"files": files}}))
+    (site,) = re.findall(r"```yaml\n(.*?)```", TEXT, re.S)
+    (tmp_path / "site.yaml").write_text(site)
     monkeypatch.chdir(tmp_path)
-    commands = re.findall(r"^(?:\S+ run_processor.py|flashbrew) (flashsim .*)$", TEXT, re.M)
+    commands = re.findall(r"^flashbrew (flashsim .*)$", TEXT, re.M)
     kinds = ["futures", "htcondor", "casa"]
     assert len(commands) == len(kinds)
     plans = set()

@@ -215,6 +215,28 @@ def test_what_others_could_reach_needs_an_explicit_word(tmp_path, text, message)
     assert " tcp://HOST:PORT " in described(site, insecure=True)
 
 
+@pytest.mark.parametrize(
+    ("more", "bare"),
+    [
+        ("", True),
+        ("image: /cvmfs/image:1", False),
+        ("python: /cvmfs/env/bin/python", False),
+        ("prologue: [source /cvmfs/env/activate]", False),
+    ],
+)
+def test_jobs_on_bare_nodes_are_not_submitted(tmp_path, more, bare):
+    site = load_site(written(tmp_path, f"preset: lxplus\n{more}\n"))
+    assert site.bare_python is bare
+    assert "bare" not in described(site)
+    if bare:
+        settings = ExecutorSettings("htcondor", workers=2, site=site)
+        from executors.htcondor import open_htcondor
+
+        complaint = "jobs at lxplus would start python3 of a bare node"
+        with pytest.raises(ConfigurationError, match=complaint), open_htcondor(settings):
+            pass
+
+
 def test_environment_that_a_shell_would_read_is_refused(monkeypatch):
     monkeypatch.setenv("PYTHONWARNINGS", "ignore;touch /tmp/x")
     with pytest.raises(ConfigurationError, match="PYTHONWARNINGS cannot be handed to jobs"):

@@ -10,6 +10,7 @@ import torch
 from executors.fileset import DEFAULT_TREE
 from executors.fileset_json import parse_fileset
 from processors.errors import ConfigurationError, InputError, MissingBranchError
+from processors.tablefile import read_npz, write_npz
 from processors.timing.config import BarConfig, PhotonsConfig
 from processors.timing.photons import PhotonTable, load_photons, save_photons
 from processors.timing.schema import DetectorSchema
@@ -289,7 +290,11 @@ def test_tables_that_do_not_belong_together_are_refused(bars, run_bars, tmp_path
     with pytest.raises(ValueError, match=r"b\.npz defines photons otherwise"):
         load_photons([other, first])
     np.savez(other, header=np.frombuffer(b"{}", dtype=np.uint8), z=np.zeros(1))
-    with pytest.raises(ValueError, match="is no table of photons of version 2"):
+    with pytest.raises(ValueError, match="is not a table of photons of version 2"):
+        load_photons([other])
+    header, arrays = read_npz(first)
+    write_npz(other, header | {"version": 1}, arrays)
+    with pytest.raises(ValueError, match="is not a table of photons of version 2"):
         load_photons([other])
     other.write_bytes(b"junk")
     with pytest.raises(ValueError, match="cannot be read as a table"):
