@@ -44,7 +44,7 @@ test-htcondor: install ## Start a real one-machine HTCondor pool (root), run ove
 	@trap 'condor/minicondor.sh down' EXIT; trap 'exit 130' INT TERM; \
 	export MINICONDOR_PYTHON=$(abspath $(BIN)/python); condor/minicondor.sh up && \
 	FLASHBREW_HTCONDOR=1 $(BIN)/python -m pytest -m 'htcondor $(if $(FAULTS),,and not faults)' \
-		tests/executors/test_htcondor.py --durations=0 --durations-min=1
+		tests/executors/htcondor/test_pool.py --durations=0 --durations-min=1
 
 test-image: ## Build the image of workers without a registry, run the sample in it (root)
 	condor/test-image.sh

@@ -67,7 +67,7 @@ class Tiny(ProcessorABC):
 def state_times() -> dict[str, float]:
     """Milliseconds of processor and wall time to save and to load a result."""
     from executors.ledger import ChunkRecord
-    from executors.state import RunIdentity, StateStore
+    from executors.results.state import RunIdentity, StateStore
 
     item = WorkItem("mc", "f.root", "Events", 0, 20, uuid.UUID(int=5).bytes)
     record = ChunkRecord("mc", "f.root", str(uuid.UUID(int=5)), "Events", 0, 20, "done")
@@ -92,11 +92,11 @@ def state_times() -> dict[str, float]:
 def run(chunks: int, executor: str) -> dict[str, float]:
     """One run in this process; peak memory and wall time."""
     from executors.execution import Storage, execute
-    from executors.fileset import from_inputs
-    from executors.journal import Journal
+    from executors.inputs.fileset import from_inputs
     from executors.plan import plan_fileset
+    from executors.report.journal import Journal
+    from executors.results.state import RunIdentity, StateStore
     from executors.settings import ExecutorSettings
-    from executors.state import RunIdentity, StateStore
 
     with tempfile.TemporaryDirectory() as place:
         file = Path(place) / "in.root"

@@ -23,11 +23,11 @@ from coffea.nanoevents import BaseSchema, NanoAODSchema
 from coffea.processor import DaskExecutor, ProcessorABC, Runner
 
 from executors.execution import RunResult, Storage, execute
-from executors.fileset import FileEntry, from_inputs
-from executors.journal import Journal
+from executors.inputs.fileset import FileEntry, from_inputs
 from executors.plan import Plan, plan_fileset
+from executors.report.journal import Journal
+from executors.results.state import RunIdentity, StateStore
 from executors.settings import ExecutorSettings
-from executors.state import RunIdentity, StateStore
 
 __all__ = ["Muons", "Trivial", "coffea_seconds", "own_seconds", "tree_plan"]
 
@@ -133,7 +133,7 @@ def coffea_seconds(plan: Plan, processor: ProcessorABC, client: Any) -> float:
 
 def beside_coffea(plan: Plan, processor: ProcessorABC, rounds: int) -> dict[str, Any]:
     """Both executors in turn on one cluster: ours, coffea's, coffea's, ours, ..."""
-    from executors.cluster import open_client
+    from executors.dask.cluster import open_client
 
     local = ExecutorSettings("dask", workers=WORKERS, threads=1)
     own: list[float] = []
@@ -175,7 +175,7 @@ def flash(workers: int, chunks: int, size: int) -> dict[str, Any]:
     """Real flash simulation on Dask workers of one thread; models counted where they are."""
     import cloudpickle
 
-    from executors.cluster import open_client
+    from executors.dask.cluster import open_client
 
     plan, warm = _flash_plan(chunks, size), _flash_plan(2 * workers, size)
     with (
@@ -240,7 +240,7 @@ def _entry(plan: Plan) -> FileEntry:
 
 def _flash_plan(chunks: int, size: int) -> Plan:
     """Chunks of ``size`` events of the shipped sample, read again under other dataset names."""
-    from processors.flashsim import FlashSim
+    from processors.flashsim.processor import FlashSim
 
     (sample,) = FlashSim.default_inputs()
     with uproot.open(sample) as file:
@@ -257,7 +257,7 @@ def _steps(chunks: int, size: int) -> list[tuple[int, int]]:
 
 
 def _flashsim(folder: str) -> ProcessorABC:
-    from processors.flashsim import FlashSim
+    from processors.flashsim.processor import FlashSim
 
     made: ProcessorABC = FlashSim.from_options(
         {

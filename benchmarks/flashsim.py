@@ -52,7 +52,7 @@ def main() -> int:
 
 
 def _parse() -> argparse.Namespace:
-    from processors.flashsim import FlashSim
+    from processors.flashsim.processor import FlashSim
 
     parser = argparse.ArgumentParser(prog="python -m benchmarks.flashsim", description=__doc__)
     parser.add_argument("--events", type=int, default=100_000, help="for time, memory")
@@ -102,8 +102,8 @@ def _tables(path: Path) -> dict[str, Any]:
     """Training tables of every object of a file, by the processor that training uses."""
     from coffea.processor import IterativeExecutor, Runner
 
-    from processors.extraction import Extraction, load_tables
-    from processors.flashsim import FlowNanoAODSchema
+    from processors.flashsim.extraction import Extraction, load_tables
+    from processors.flashsim.processor import FlowNanoAODSchema
     from processors.objects.registry import TABLES
 
     with tempfile.TemporaryDirectory() as folder:

@@ -104,7 +104,7 @@ def _run(sample: Path, events: int, bundles: list[Path]) -> dict[str, Any]:
     from flows.efficiency import Efficiency
     from flows.engine.cpu_flow import CpuFlow
     from flows.simulator import ObjectSimulator
-    from processors.flashsim import FlashSim
+    from processors.flashsim.processor import FlashSim
 
     network, simulate = _Clock(time.thread_time), _Clock(time.process_time)
     for owner, name in ((Efficiency, "forward"), (CategoricalSampler, "__call__")):

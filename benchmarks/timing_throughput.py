@@ -160,7 +160,7 @@ def _begin(barrier: Any) -> None:
 def _share(work: Work, processes: int, number: int) -> dict[str, Any]:
     """Run every ``processes``-th chunk from ``number`` on, all processes at the same time."""
     from executors.execution import execute
-    from executors.fileset import FileEntry
+    from executors.inputs.fileset import FileEntry
     from executors.plan import plan_fileset
     from executors.settings import ExecutorSettings
     from processors.timing.processor import Timing

@@ -10,13 +10,13 @@ from typing import Any
 from executors.earlier import clear_results
 from executors.errors import ConfigurationError
 from executors.execution import RunResult
-from executors.lock import OutputLock
-from executors.merging import MergedFiles
 from executors.plan import Plan
-from executors.report import NAME, RunDescription, build_report, write_report
+from executors.report.build import NAME, RunDescription, build_report, write_report
+from executors.results.lock import OutputLock
+from executors.results.merging import MergedFiles
+from executors.results.state import StateStore
 from executors.resume import Resumption
 from executors.settings import ExecutorSettings
-from executors.state import StateStore
 
 __all__ = ["Account"]
 

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from executors.errors import ConfigurationError
-from executors.fileset import absolute_name
+from executors.inputs.fileset import absolute_name
 
 __all__ = ["processor_options", "read_config", "refuse_ignored", "settle"]
 
@@ -23,10 +23,7 @@ SHARED = {
     "format": "format",
     "oversample": "oversample",
 }
-"""Keys that every configuration has, with the options that override them."""
-_OF_MODELS = ("bundles", "bundle_digests", "device", "format", "oversample")
-IGNORED = {"extraction": _OF_MODELS, "photons": _OF_MODELS}
-"""Keys without a meaning for a built-in processor."""
+"""Keys that configurations share, with the options that override them."""
 
 
 def settle(options: argparse.Namespace) -> tuple[argparse.Namespace, dict[str, Any]]:
@@ -71,20 +68,21 @@ def refuse_ignored(options: argparse.Namespace, kind: type[Any]) -> None:
     from processors.config import FlowConfig
 
     default = FlowConfig()
-    ignored = IGNORED.get(options.processor, ())
-    why = f"{options.processor} has no use for"
+    configuration = getattr(kind, "Config", None)
+    used = SHARED if configuration is None else configuration.model_fields
+    why = f"{options.processor} does not use"
     if not hasattr(kind, "from_options"):
-        ignored = tuple(key for key in SHARED if key != "output")
+        used = ("output",)
         why = f"{kind.__name__} has no class method from_options(options) that would take"
     names = [
-        f"--{SHARED[key].replace('_', '-')}"
-        for key in ignored
-        if _listed(getattr(options, SHARED[key])) != _listed(getattr(default, key))
+        f"--{name.replace('_', '-')}"
+        for key, name in SHARED.items()
+        if key not in used and _listed(getattr(options, name)) != _listed(getattr(default, key))
     ]
     if options.config and not hasattr(kind, "from_options"):
         names.append("--config")
     if names:
-        msg = f"{why} {', '.join(names)}; run without"
+        msg = f"{why} {', '.join(names)}; leave it out"
         raise ConfigurationError(msg)
 
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from executors.report import NAME, write_report
+from executors.report.build import NAME, write_report
 
 if TYPE_CHECKING:
-    from executors.copying import Destination
+    from executors.results.copying import Destination
 
 __all__ = ["copy_results"]
 
@@ -22,7 +22,7 @@ def copy_results(
     What could not be copied is named there; the exit status is then 1, the results on disk are
     whole.
     """
-    from executors.copying import results_of
+    from executors.results.copying import results_of
 
     copied = destination.copy(output, [name for name in results_of(output) if name != NAME])
     told = _told(destination, output, report, copied.files, copied.size, copied.failed)

@@ -52,7 +52,7 @@ def execution_settings(options: argparse.Namespace) -> ExecutorSettings:
     site = None
     if options.executor == "htcondor":
         # imports pydantic: only those who submit jobs pay
-        from executors.sites import load_site
+        from executors.htcondor.sites import load_site
 
         site = load_site(options.site)
     elif options.site is not None:

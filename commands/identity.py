@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from executors.state import RunIdentity
+from executors.results.state import RunIdentity
 
 __all__ = ["run_identity"]
 

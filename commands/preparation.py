@@ -17,11 +17,11 @@ from executors.retry import RetryPolicy
 if TYPE_CHECKING:
     from coffea.processor import ProcessorABC
 
-    from executors.copying import Destination
-    from executors.fileset import FileEntry
+    from executors.inputs.fileset import FileEntry
     from executors.plan import Plan
+    from executors.results.copying import Destination
+    from executors.results.state import RunIdentity
     from executors.settings import ExecutorSettings
-    from executors.state import RunIdentity
 
 __all__ = ["EVENT_COLUMNS", "Preparation", "build_processor", "prepare"]
 
@@ -60,10 +60,10 @@ def prepare(options: argparse.Namespace) -> Preparation:
         os.environ.setdefault(name, value)  # before the first import of a numerical library
     # these take seconds to import: only after the cheap checks, and under the limits above
     from commands.identity import run_identity
-    from executors.copying import Destination
     from executors.execution import check_travels
     from executors.loading import load_class
-    from executors.output import refuse_shared_folders
+    from executors.results.copying import Destination
+    from executors.results.output import refuse_shared_folders
     from processors import BUILTIN
     from processors.folders import dataset_folder
 
@@ -84,8 +84,8 @@ def prepare(options: argparse.Namespace) -> Preparation:
 def _plan(options: argparse.Namespace, kind: type[Any], retry: RetryPolicy) -> Plan:
     """Look into the files, cut them into chunks, look for duplicates where that was asked for."""
     from executors.duplicates import check_duplicates
-    from executors.facts_cache import FactsCache, cache_folder
-    from executors.opening import inspect_file
+    from executors.inputs.facts_cache import FactsCache, cache_folder
+    from executors.inputs.opening import inspect_file
     from executors.plan import Limits, plan_fileset
 
     columns = getattr(kind, "event_columns", EVENT_COLUMNS)
@@ -136,8 +136,8 @@ def build_processor(kind: type[Any], options: Mapping[str, Any]) -> ProcessorABC
 
 def _entries(options: argparse.Namespace, kind: type[Any], retry: RetryPolicy) -> list[FileEntry]:
     """Files to process: those named, else those that the processor ships."""
-    from executors.fileset import DEFAULT_TREE, SUFFIXES, from_inputs, refuse_other_formats
-    from executors.fileset_json import read_fileset
+    from executors.inputs.fileset import DEFAULT_TREE, SUFFIXES, from_inputs, refuse_other_formats
+    from executors.inputs.fileset_json import read_fileset
 
     wanted = getattr(kind, "input_format", "root")
     tree = getattr(kind, "tree", DEFAULT_TREE)

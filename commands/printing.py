@@ -19,7 +19,7 @@ SHOWN_CHUNKS = 20  # chunks of a plan that --dry-run prints without --verbose; c
 
 def print_summary(report: Mapping[str, Any], output: Path) -> None:
     """Print tables of a report, then what went wrong."""
-    from executors.summary import (
+    from executors.report.summary import (
         complaints,
         dataset_table,
         distance_tables,
@@ -45,7 +45,7 @@ def print_summary(report: Mapping[str, Any], output: Path) -> None:
 def print_plan(preparation: Preparation, *, everything: bool) -> int:
     """Print what a run would do; the status tells whether every file can be read."""
     from executors.redaction import redact
-    from executors.summary import plan_table
+    from executors.report.summary import plan_table
 
     plan, console = preparation.plan, results()
     shown = plan.items if everything else plan.items[:SHOWN_CHUNKS]
@@ -66,7 +66,7 @@ def print_plan(preparation: Preparation, *, everything: bool) -> int:
     for file in plan.unknown:
         complain(f"not planned: {file.reason}")
     if settings.kind == "htcondor":
-        from executors.htcondor import submit_description
+        from executors.htcondor.job import submit_description
 
         print("\nEach worker is submitted as:\n" + submit_description(settings), end="")
     if not plan.items:

@@ -35,7 +35,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _show(directory: Path, *, redraw: bool) -> None:
-    from executors.report import NAME, read_report, write_report
+    from executors.report.build import NAME, read_report, write_report
 
     report = read_report(directory)
     if not directory.is_dir():
@@ -56,9 +56,9 @@ def _show(directory: Path, *, redraw: bool) -> None:
 
 def _show_standing(directory: Path) -> None:
     """Print where a run stands that goes on, or was killed."""
-    from executors.journal import read_standing
-    from executors.lock import holder
-    from executors.summary import standing_complaints, standing_table
+    from executors.report.journal import read_standing
+    from executors.report.summary import standing_complaints, standing_table
+    from executors.results.lock import holder
 
     console, standing, held = results(), read_standing(directory), holder(directory)
     if standing is not None:
@@ -76,9 +76,9 @@ def _redraw(report: Mapping[str, Any], directory: Path) -> Any:
 
     Raises: ConfigurationError for a processor that is not built in: a report may not name code.
     """
-    from executors.histograms import NAME, read_histograms
     from executors.loading import load_class
-    from executors.report import restore_accumulator
+    from executors.report.build import restore_accumulator
+    from executors.results.histograms import NAME, read_histograms
     from processors import BUILTIN
 
     name = report["processor"]["name"]

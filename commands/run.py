@@ -20,11 +20,11 @@ from executors.errors import ConfigurationError, first_line
 if TYPE_CHECKING:
     from commands.account import Account
     from executors.execution import RunResult
-    from executors.lock import OutputLock
-    from executors.merging import MergedFiles
-    from executors.report import RunDescription
+    from executors.report.build import RunDescription
+    from executors.results.lock import OutputLock
+    from executors.results.merging import MergedFiles
+    from executors.results.state import StateStore
     from executors.resume import Resumption
-    from executors.state import StateStore
 
 __all__ = ["main"]
 
@@ -67,8 +67,8 @@ def _run(options: argparse.Namespace) -> int:
         raise ConfigurationError(error) from error
     if options.dry_run:
         return print_plan(preparation, everything=options.verbose)
-    from executors.lock import OutputLock
-    from executors.output import prepare_output
+    from executors.results.lock import OutputLock
+    from executors.results.output import prepare_output
 
     inputs = [item.filename for item in preparation.plan.items]
     output = prepare_output(preparation.options.output, inputs)
@@ -82,14 +82,14 @@ def _execute(preparation: Preparation, output: Path, lock: OutputLock) -> int:
     """Carry out a plan, write what came of it, print the summary."""
     from commands.account import Account
     from commands.copying import copy_results
-    from executors.checks import OutputProbe
+    from executors.dask.checks import OutputProbe
     from executors.earlier import earlier_report
     from executors.execution import Storage, execute
-    from executors.journal import Journal
-    from executors.merging import MergedFiles
-    from executors.output import sweep
     from executors.progress import ConsoleProgress
-    from executors.state import StateStore
+    from executors.report.journal import Journal
+    from executors.results.merging import MergedFiles
+    from executors.results.output import sweep
+    from executors.results.state import StateStore
 
     processor, plan, settings = preparation.processor, preparation.plan, preparation.settings
     verbose = preparation.options.verbose
@@ -166,7 +166,7 @@ def _describe(
     options: argparse.Namespace, output: Path, processor: Any, provenance: Mapping[str, Any]
 ) -> RunDescription:
     """Describe a run for its report; ``processor`` is None where it was not built."""
-    from executors.report import RunDescription
+    from executors.report.build import RunDescription
 
     kind = type(processor)
     return RunDescription(
@@ -189,9 +189,9 @@ def _account_for(stopped: BaseException, options: argparse.Namespace) -> None:
     """
     from commands.account import Account
     from executors.earlier import earlier_report
-    from executors.lock import OutputLock
-    from executors.output import prepare_output
     from executors.plan import Plan
+    from executors.results.lock import OutputLock
+    from executors.results.output import prepare_output
 
     if options.dry_run or options.output is None:
         return
@@ -217,8 +217,8 @@ def _conclude(
 ) -> dict[str, Any]:
     """Write histograms, report, joined files, figures; a failure is told, the rest is kept."""
     from executors.earlier import pictures
-    from executors.histograms import NAME, write_histograms
-    from executors.merging import merge_outputs
+    from executors.results.histograms import NAME, write_histograms
+    from executors.results.merging import merge_outputs
 
     output, before = account.description.output, {}
     names = merged.names(result.accumulator)

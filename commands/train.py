@@ -112,8 +112,8 @@ def _train(options: argparse.Namespace) -> int:
     threads = options.threads or settings.processes
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     # numerical libraries read their thread limits when they are imported
-    from executors.lock import OutputLock
-    from executors.output import prepare_output
+    from executors.results.lock import OutputLock
+    from executors.results.output import prepare_output
     from flows.bundle import Bundle
     from processors.trainables import trainable
 
@@ -152,7 +152,7 @@ def _probe_target(output: Path) -> None:
 
     Raises: ConfigurationError in one sentence.
     """
-    from executors.output import prepare_output, probe_writable
+    from executors.results.output import prepare_output, probe_writable
     from flows.bundle import CARD
 
     archive = output.suffix == ".zip"

@@ -53,10 +53,10 @@ def _extracted(
     options: argparse.Namespace, settings: ExecutorSettings, model: Trainable, work: Path
 ) -> Tables:
     from commands.configuration import read_config
-    from executors.checks import OutputProbe
+    from executors.dask.checks import OutputProbe
     from executors.execution import execute
-    from executors.fileset import from_inputs
-    from executors.fileset_json import read_fileset
+    from executors.inputs.fileset import from_inputs
+    from executors.inputs.fileset_json import read_fileset
     from executors.plan import plan_fileset
     from executors.progress import ConsoleProgress
 

@@ -12,8 +12,8 @@ from coffea.processor.executor import WorkItem
 
 from executors.ledger import ChunkRecord, FailureKind
 from executors.reduction import GroupSum, Part, Reduction, add, cut
+from executors.results.state import StateStore
 from executors.retry import RetryPolicy
-from executors.state import StateStore
 from executors.task import Accumulator, ChunkResult, ChunkTask, failed_record
 
 __all__ = ["Collector", "Listener"]

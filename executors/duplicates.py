@@ -14,9 +14,9 @@ import uproot
 from coffea.processor.executor import WorkItem
 
 from executors.errors import first_line, root_cause
-from executors.fileset import SUFFIXES
-from executors.inspection import OPENERS
-from executors.opening import TIMEOUT
+from executors.inputs.fileset import SUFFIXES
+from executors.inputs.inspection import OPENERS
+from executors.inputs.opening import TIMEOUT
 from executors.plan import Plan
 from executors.retry import RetryPolicy
 

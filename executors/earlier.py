@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from executors.errors import ConfigurationError
-from executors.histograms import NAME as HISTOGRAMS
-from executors.output import relative_output, sweep
-from executors.report import NAME as REPORT
-from executors.report import read_report
+from executors.report.build import NAME as REPORT
+from executors.report.build import read_report
+from executors.results.histograms import NAME as HISTOGRAMS
+from executors.results.output import relative_output, sweep
 
 __all__ = ["clear_results", "earlier_report", "pictures"]
 
@@ -80,7 +80,7 @@ def _listed(directory: Path, report: Mapping[str, Any]) -> Iterator[Path]:
     ]
     drawn = (report.get("validation") or {}).get(PLOTS)
     names += [(directory / PLOTS, name) for name in (drawn if isinstance(drawn, list) else [])]
-    for room, name in names:
+    for base, name in names:
         path = directory / str(name)
-        if path.is_file() and path.resolve().is_relative_to(room.resolve()):
+        if path.is_file() and path.resolve().is_relative_to(base.resolve()):
             yield path

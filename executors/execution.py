@@ -17,9 +17,9 @@ from executors.errors import ConfigurationError
 from executors.ledger import ChunkRecord, Ledger
 from executors.local import ProcessExecutor, SerialExecutor
 from executors.plan import Plan
+from executors.results.state import StateStore
 from executors.retry import RetryPolicy
 from executors.settings import ExecutorSettings
-from executors.state import StateStore
 from executors.task import Accumulator, Shipment
 from executors.work import ChunkWork
 
@@ -178,9 +178,9 @@ def open_executor(
         yield ProcessExecutor(collector, settings.processes, settings.environment())
     else:
         # distributed takes a second to import: only those who use it pay
-        from executors.checks import Gate, check_workers
-        from executors.cluster import ClusterExecutor, open_pool
-        from executors.performance import recorded
+        from executors.dask.checks import Gate, check_workers
+        from executors.dask.cluster import ClusterExecutor, open_pool
+        from executors.dask.performance import recorded
 
         with open_pool(settings) as (client, watch):
             if tell is not None:

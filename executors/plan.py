@@ -11,10 +11,10 @@ from typing import Any
 from coffea.processor.executor import WorkItem
 
 from executors.errors import ConfigurationError
-from executors.fileset import FileEntry
-from executors.inspection import SameFile, inspect_all
+from executors.inputs.fileset import FileEntry
+from executors.inputs.inspection import SameFile, inspect_all
+from executors.inputs.opening import FileFacts, inspect_file
 from executors.ledger import UnknownFile
-from executors.opening import FileFacts, inspect_file
 from executors.retry import RetryPolicy
 
 __all__ = ["Limits", "Plan", "automatic_chunk_size", "plan_fileset", "split"]

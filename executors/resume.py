@@ -12,7 +12,7 @@ from typing import Any
 from coffea.processor.executor import WorkItem
 
 from executors.ledger import ChunkRecord
-from executors.state import DamagedStateError, OutputFile, StaleStateError, StateStore
+from executors.results.state import DamagedStateError, OutputFile, StaleStateError, StateStore
 
 __all__ = ["Resumption", "resume"]
 

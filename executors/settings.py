@@ -10,10 +10,10 @@ import loky
 
 from executors.credentials import TlsFiles
 from executors.errors import ConfigurationError
-from executors.remote import client_settings
+from executors.inputs.remote import client_settings
 
 if TYPE_CHECKING:
-    from executors.sites import SiteSettings
+    from executors.htcondor.sites import SiteSettings
 
 __all__ = ["KINDS", "ExecutorKind", "ExecutorSettings", "available_cores"]
 

@@ -18,11 +18,11 @@ from coffea.processor.executor import WorkItem
 
 from executors.errors import ConfigurationError, first_line
 from executors.failures import exception_chain, kind_of
+from executors.inputs.remote import forget_connections
 from executors.ledger import ChunkRecord, ErrorLink, FailureKind
 from executors.redaction import redact
-from executors.remote import forget_connections
+from executors.results.state import StateStore
 from executors.retry import RetryPolicy
-from executors.state import StateStore
 
 __all__ = [
     "LOST",

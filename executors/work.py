@@ -11,7 +11,7 @@ from coffea.nanoevents import NanoAODSchema, NanoEventsFactory
 from coffea.processor import ProcessorABC
 from coffea.processor.executor import WorkItem
 
-from executors.kept_files import kept_file, let_go
+from executors.inputs.kept_files import kept_file, let_go
 
 __all__ = ["ChunkWork"]
 

@@ -7,10 +7,10 @@ from importlib import import_module
 __all__ = ["BUILTIN", "describe"]
 
 BUILTIN: dict[str, str] = {
-    "flashsim": "processors.flashsim:FlashSim",
-    "extraction": "processors.extraction:Extraction",
+    "flashsim": "processors.flashsim.processor:FlashSim",
+    "extraction": "processors.flashsim.extraction:Extraction",
     "timing": "processors.timing.processor:Timing",
-    "photons": "processors.timing.tables:Photons",
+    "photons": "processors.timing.photons:Photons",
 }
 """Name on the command line to ``module:class``; nothing is imported until it is used."""
 

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 
 from coffea.processor import ProcessorABC
 
-from processors.config import FlowConfig
+from processors.config import FlowConfig, ProcessorConfig
 from processors.errors import ConfigurationError
 
 __all__ = ["FlowProcessor", "Result"]
@@ -27,13 +27,13 @@ class FlowProcessor(ProcessorABC):
 
     name: ClassVar[str] = "processor"
     summary: ClassVar[str] = ""
-    Config: ClassVar[type[FlowConfig]] = FlowConfig
+    Config: ClassVar[type[ProcessorConfig]] = FlowConfig
     tree: ClassVar[str] = "Events"
     """Tree of the input where a fileset or the command line names none."""
     event_columns: ClassVar[tuple[str, ...]] = ("run", "luminosityBlock", "event")
     """Columns that together identify an event; none where the input numbers no events."""
 
-    def __init__(self, config: FlowConfig | None = None) -> None:
+    def __init__(self, config: ProcessorConfig | None = None) -> None:
         self.config = config if config is not None else self.Config()
 
     @classmethod
@@ -41,21 +41,23 @@ class FlowProcessor(ProcessorABC):
         """Build from what the command line collected.
 
         Arguments:
-            options: ``output``, ``bundles``, ``bundle_digests``, ``device``, ``seed``, ``format``,
-                ``oversample`` and ``config``, a mapping of further keys that must not repeat them.
+            options: The shared keys of :class:`FlowConfig`, of which ``Config`` takes those that
+                it has, and ``config``, a mapping of further keys that must not repeat them.
         Raises: ConfigurationError for an unknown key or a bad value.
         """
         extra = dict(options.get("config") or {})
-        values = {key: options[key] for key in FlowConfig.model_fields if key in options}
+        shared = set(FlowConfig.model_fields) & set(cls.Config.model_fields)
+        values = {key: options[key] for key in shared if key in options}
         twice = sorted(set(extra) & set(values))
         if twice:
             message = f"configuration keys {twice} are options of the command line; give them there"
             raise ConfigurationError(message)
         if values.get("output") is not None:
             values["output"] = str(values["output"])
-        bundles = values.get("bundles") or cls.default_bundles()
-        values["bundles"] = tuple(str(path) for path in bundles)
-        values["bundle_digests"] = tuple(values.get("bundle_digests") or ())
+        if "bundles" in shared:
+            bundles = values.get("bundles") or cls.default_bundles()
+            values["bundles"] = tuple(str(path) for path in bundles)
+            values["bundle_digests"] = tuple(values.get("bundle_digests") or ())
         return cls(cls.Config.from_mapping(values | extra))
 
     @classmethod

@@ -1,4 +1,4 @@
-"""How loops of this room are compiled."""
+"""How the loops of processors are compiled."""
 
 from __future__ import annotations
 

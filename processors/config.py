@@ -10,10 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from processors.errors import ConfigurationError
 
-__all__ = ["FlashSimConfig", "FlowConfig"]
+__all__ = ["FlashSimConfig", "FlowConfig", "ProcessorConfig"]
 
 
-class FlowConfig(BaseModel):
+class ProcessorConfig(BaseModel):
     """Configuration that every processor understands; frozen, unknown keys refused.
 
     A YAML file may hold any of the keys (``to_yaml`` writes all of them); ``description`` of each
@@ -23,12 +23,7 @@ class FlowConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     output: str | None = Field(None, description="directory of the run; none: nothing is written")
-    bundles: tuple[str, ...] = Field((), description="paths of the models; empty: the shipped ones")
-    bundle_digests: tuple[str, ...] = Field((), description="digests that the models must have")
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where models compute")
     seed: int = Field(1, ge=0, lt=2**63, description="seed of every random number")
-    format: Literal["root", "parquet", "none"] = Field("root", description="what events become")
-    oversample: int = Field(1, ge=1, le=65535, description="simulations per generated event")
 
     @classmethod
     def from_yaml(cls, text: str) -> Self:
@@ -57,6 +52,16 @@ class FlowConfig(BaseModel):
     def to_yaml(self) -> str:
         """The whole configuration as YAML."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+class FlowConfig(ProcessorConfig):
+    """Configuration of a processor that calls models and writes events."""
+
+    bundles: tuple[str, ...] = Field((), description="paths of the models; empty: the shipped ones")
+    bundle_digests: tuple[str, ...] = Field((), description="digests that the models must have")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="where models compute")
+    format: Literal["root", "parquet", "none"] = Field("root", description="format of the events")
+    oversample: int = Field(1, ge=1, le=65535, description="simulations per generated event")
 
 
 class FlashSimConfig(FlowConfig):

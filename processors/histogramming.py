@@ -13,7 +13,10 @@ from flows.warm import compiled_first
 from processors.compiled import compiled
 from processors.jagged import counts_to_offsets
 
-__all__ = ["Binning", "category_axis", "compile_kernels", "fill", "fill_rows", "make"]
+__all__ = ["SOURCES", "Binning", "category_axis", "compile_kernels", "fill", "fill_rows", "make"]
+
+SOURCES = ("full", "flash")
+"""Categories of a histogram that compares full with flash simulation."""
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from processors.errors import ConfigurationError
 __all__ = ["TRAINABLE", "Trainable", "refuse_told", "trainable"]
 
 TRAINABLE: Mapping[str, str] = {
-    "flashsim.muon": "processors.objects.training:MUON_TRAINING",
-    "flashsim.jet": "processors.objects.training:JET_TRAINING",
+    "flashsim.muon": "processors.flashsim.training:MUON_TRAINING",
+    "flashsim.jet": "processors.flashsim.training:JET_TRAINING",
     "timing.photon": "processors.timing.training:PHOTON_TRAINING",
 }
 """Name on the command line to ``module:object``; nothing is imported until it is used."""

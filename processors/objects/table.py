@@ -31,7 +31,7 @@ POWER_OF_TWO = 0.5
 
 @dataclass(frozen=True)
 class Condition:
-    """A number that the models are given; ``name`` as computed by ``processors.conditions``."""
+    """A number that the models are given, computed by ``processors.flashsim.conditions``."""
 
     name: str
     unit: str

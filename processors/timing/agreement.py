@@ -8,7 +8,7 @@ import numpy as np
 
 from flows.noise import Identity
 from processors.distances import from_arrays
-from processors.timing.photons import PhotonTable
+from processors.timing.tables import PhotonTable
 
 __all__ = ["Agreement", "agreement", "carried"]
 

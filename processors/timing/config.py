@@ -8,14 +8,14 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from processors.config import FlowConfig
+from processors.config import FlowConfig, ProcessorConfig
 from processors.timing.cells import CellFields
 from processors.timing.waveform import Pulse, Readout
 
 __all__ = ["BarConfig", "PhotonsConfig", "TimingConfig"]
 
 
-class BarConfig(FlowConfig):
+class BarConfig(ProcessorConfig):
     """Where bars are and how a file tells them.
 
     Defaults are those of RowanKell/work_eic (``epic_klmws_only``); the cell ids are those of
@@ -51,7 +51,7 @@ class BarConfig(FlowConfig):
 
 
 class PhotonsConfig(BarConfig):
-    """Configuration of :class:`processors.timing.tables.Photons`.
+    """Configuration of :class:`processors.timing.photons.Photons`.
 
     The cuts are those of the seed's ``preprocess_fast.py`` and of its merging step. Its lever arm
     is 6 mm since August 2024, the gap and half of a bar of 10 mm; its ``t_hit`` ends at 0.06 ns.
@@ -78,7 +78,7 @@ class PhotonsConfig(BarConfig):
     )
 
 
-class TimingConfig(BarConfig):
+class TimingConfig(BarConfig, FlowConfig):
     """Configuration of :class:`processors.timing.processor.Timing`."""
 
     hit_depth: float = Field(

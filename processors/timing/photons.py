@@ -1,115 +1,196 @@
-"""Photons at the sensors of single muons: one row per muon and sensor, the times of its photons."""
+"""Training tables: photons of muons that were shot at a bar, sensor by sensor."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 
-from processors.tablefile import read_npz, write_npz
+from processors.base import FlowProcessor, Result
+from processors.blocks import blocks, direct_reads
+from processors.config import ProcessorConfig
+from processors.counters import Counters
+from processors.folders import dataset_folder
+from processors.jagged import event_index
+from processors.timing.config import PhotonsConfig
+from processors.timing.reading import OPTICAL, Detector, read_detector, require_detector
+from processors.timing.schema import DetectorSchema
+from processors.timing.tables import PhotonTable, join, save_photons
 
-__all__ = ["PHOTONS", "SENSORS", "PhotonTable", "join", "load_photons", "save_photons"]
+__all__ = ["CUTS", "LIGHT_SPEED", "Photons", "definitions_of", "photon_rows"]
 
-FORMAT_VERSION = 2
-OBJECT = "photon"
-SENSORS: Mapping[str, str] = {
-    "z": "mm",
-    "theta": "deg",
-    "p": "GeV",
-    "hit_time": "ns",
-    "energy": "GeV",
-    "number": "1",
-    "kept": "1",
-    "muon": "1",
-}
-"""Columns of a row with their units: z where the muon is ``lever_arm`` mm behind its vertex, polar
-angle and momentum at the vertex, entrance into the bar after the vertex, energy that all particles
-of the event left in the bar (NaN where nobody knows), photons at the sensor, photons of them in the
-table, digest of the event. The sensor at low z has the mirror image of z and angle."""
-PHOTONS: Mapping[str, str] = {"time": "ns"}
-"""Columns of a photon: at the sensor after the entrance."""
-
-
-class PhotonTable(NamedTuple):
-    """:data:`SENSORS` ``(n,)`` and :data:`PHOTONS` ``(kept.sum(),)``, photons in order of rows."""
-
-    z: np.ndarray
-    theta: np.ndarray
-    p: np.ndarray
-    hit_time: np.ndarray
-    energy: np.ndarray
-    number: np.ndarray
-    kept: np.ndarray
-    muon: np.ndarray
-    time: np.ndarray
-
-    @property
-    def contexts(self) -> np.ndarray:
-        """z, θ, p of every row ``(n, 3)``, float64."""
-        return np.stack([self.z, self.theta, self.p], axis=1).astype(np.float64)
-
-    def take(self, chosen: np.ndarray) -> PhotonTable:
-        """Rows ``(n,)`` with their photons."""
-        rows = {name: getattr(self, name)[chosen] for name in SENSORS}
-        return PhotonTable(**rows, time=self.time[np.repeat(chosen, self.kept)])
-
-    def thinned(self, most: int) -> PhotonTable:
-        """At most so many photons per row, evenly spread over those it has."""
-        kept = np.minimum(self.kept, most)
-        start = np.cumsum(self.kept) - self.kept
-        place = np.arange(int(kept.sum())) - np.repeat(np.cumsum(kept) - kept, kept)
-        share = (2 * place + 1) * np.repeat(self.kept, kept) // (2 * np.repeat(kept, kept))
-        return self._replace(kept=kept, time=self.time[np.repeat(start, kept) + share])
+LIGHT_SPEED = 299.792458
+"""mm/ns."""
+CUTS = (
+    "without_particles",
+    "several_particles",
+    "without_photons",
+    "not_finite",
+    "z",
+    "hit_time",
+    "momentum",
+)
+"""Why an event gives no rows, in the order in which they are looked at."""
 
 
-def join(parts: Iterable[PhotonTable]) -> PhotonTable:
-    """Rows of one table after those of the other."""
-    return PhotonTable(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+class Photons(FlowProcessor):
+    """Writes one compressed table per chunk.
+
+    Output files: ``tables/<dataset>/photon_<fileuuid>_<start>-<stop>.npz``. They hold units, lever
+    arm and geometry: what a model of these photons must say in its card.
+    """
+
+    name: ClassVar[str] = "photons"
+    summary: ClassVar[str] = "training tables of photon times from simulated muons in a bar"
+    Config: ClassVar[type[ProcessorConfig]] = PhotonsConfig
+    tree: ClassVar[str] = "events"
+    event_columns: ClassVar[tuple[str, ...]] = ()
+    schema: ClassVar[type[DetectorSchema]] = DetectorSchema
+    config: PhotonsConfig
+
+    def process(self, events: Any) -> Result:
+        """Extract one chunk.
+
+        Raises: MissingBranchError, InputError when the chunk cannot serve.
+        """
+        dataset, config = events.metadata["dataset"], self.config
+        counters = Counters(dict.fromkeys(("events.read", "events.written"), 0))
+        counters.update(dict.fromkeys((f"events.cut.{name}" for name in CUTS), 0))
+        require_detector(events, config.hits)
+        parts: list[PhotonTable] = []
+        with direct_reads(events):
+            for block in blocks(events, config.block_events, (f"{config.hits}.time",)):
+                with counters.stage("read"):
+                    found = read_detector(block.events, config.hits, counters)
+                with counters.stage("select"):
+                    parts.append(photon_rows(found, config, counters))
+                counters["events.read"] += len(found.hits.counts)
+        outputs = (
+            [] if config.output is None or not parts else [self._write(parts, events.metadata)]
+        )
+        return {dataset: {"hists": {}, "counters": dict(counters), "outputs": outputs}}
+
+    def _write(self, parts: list[PhotonTable], place: Mapping[str, Any]) -> str:
+        folder = Path(str(self.config.output)) / "tables" / dataset_folder(place["dataset"])
+        path = folder / (
+            f"photon_{place['fileuuid']}_{place['entrystart']}-{place['entrystop']}.npz"
+        )
+        save_photons(path, definitions_of(self.config), join(parts))
+        return str(path)
 
 
-def save_photons(path: Path, definitions: Mapping[str, Any], table: PhotonTable) -> None:
-    """Write a table, npz without pickle.
+def definitions_of(config: PhotonsConfig) -> dict[str, float]:
+    """What a photon of this configuration means."""
+    lengths = ("lever_arm", "gap", "entrance", "thickness", "bar_low", "bar_high")
+    told = {f"{name}_mm": float(getattr(config, name)) for name in lengths}
+    return told if config.decay_time is None else told | {"decay_time_ns": config.decay_time}
+
+
+def photon_rows(found: Detector, config: PhotonsConfig, counters: Counters) -> PhotonTable:
+    """Rows of the sensors of a block, cut and counted; two per event, low end first.
 
     Arguments:
-        path: File; its folder is made.
-        definitions: Lever arm and geometry, as they stand in the card of a model of these photons.
-        table: What to write.
+        found: Particles and hits; the first particle of an event is the muon.
+        config: Geometry and cuts.
+        counters: ``events.cut.*``, ``photons.*`` are added to.
     """
-    units = {"sensors": dict(SENSORS), "photons": dict(PHOTONS)}
-    header = {"version": FORMAT_VERSION, "object": OBJECT, "units": units}
-    write_npz(path, header | {"definitions": dict(definitions)}, table._asdict())
+    hits = found.hits
+    optical = hits["pdg"] == OPTICAL
+    muons = _muons(found, config)
+    counts = np.bincount(hits.event[optical], minlength=len(hits.counts))
+    good = _cut(found, muons, counts, config, counters)
+    counters["photons.in"] += int(optical.sum())
+    depth = hits["position.x"] - config.entrance
+    inside = (depth >= 0) & (depth <= config.thickness)
+    counters["photons.other_bar"] += int((optical & ~inside & good[hits.event]).sum())
+    seen = np.flatnonzero(optical & inside & good[hits.event])
+    time = hits["time"][seen].astype(np.float64)
+    early = np.isfinite(time) & (time < config.max_time)
+    counters["photons.too_late"] += int((~early).sum())
+    seen, time = seen[early], time[early]
+    high = hits["position.z"][seen] > 0.5 * (config.bar_low + config.bar_high)
+    row = 2 * hits.event[seen] + high
+    number = np.bincount(row, minlength=2 * len(counts))
+    order = np.argsort(row, kind="stable")
+    delays = time[order] - muons["hit_time"][hits.event[seen[order]]]
+    both = {name: np.repeat(values, 2) for name, values in muons.items()}
+    both["z"][::2] = config.bar_low + config.bar_high - both["z"][::2]
+    both["theta"][::2] = 180.0 - both["theta"][::2]
+    columns = {name: values.astype(np.float32) for name, values in both.items()}
+    energy = np.repeat(_energy(found, inside), 2).astype(np.float32)
+    muon = np.repeat(found.ids.event, 2)
+    complete = PhotonTable(
+        **columns,
+        energy=energy,
+        number=number,
+        kept=number.copy(),
+        muon=muon,
+        time=delays.astype(np.float32),
+    ).take(np.repeat(good, 2))
+    table = complete.thinned(config.most_photons)
+    counters["photons.out"] += len(table.time)
+    counters["photons.thinned"] += len(complete.time) - len(table.time)
+    return table
 
 
-def load_photons(paths: Iterable[str | Path]) -> tuple[dict[str, Any], PhotonTable]:
-    """Definitions of photons, and all their tables, files in order of their names.
+def _energy(found: Detector, inside: np.ndarray) -> np.ndarray:
+    """Energy that an event left in the first bar ``(n_events,)``, NaN where the file has none."""
+    hits = found.hits
+    deposits = inside & (hits["pdg"] != OPTICAL)
+    weights = hits["EDep"][deposits].astype(np.float64)
+    total = np.bincount(hits.event[deposits], weights=weights, minlength=len(hits.counts))
+    return np.where(total > 0, total, np.nan)
 
-    Raises: ValueError where there is no table, a file is none, or two define a photon otherwise.
-    """
-    parts, said = [], None
-    for path in sorted(map(Path, paths)):
-        try:
-            header, arrays = read_npz(path)
-        except (OSError, ValueError, KeyError) as error:
-            message = f"{path} cannot be read as a table ({type(error).__name__}: {error})"
-            raise ValueError(message) from error
-        found = header.get("object"), header.get("version"), set(arrays)
-        if found != (OBJECT, FORMAT_VERSION, {*SENSORS, *PHOTONS}):
-            message = (
-                f"{path} is not a table of photons of version {FORMAT_VERSION}; name files that "
-                "the processor 'photons' wrote"
-            )
-            raise ValueError(message)
-        if said is not None and header != said:
-            message = (
-                f"{path} defines photons otherwise than the tables before it: "
-                f"{header['definitions']}, before {said['definitions']}"
-            )
-            raise ValueError(message)
-        said = header
-        parts.append(PhotonTable(**arrays))
-    if said is None:
-        message = "no table of photons; extract them first with the processor 'photons'"
-        raise ValueError(message)
-    return dict(said["definitions"]), join(parts)
+
+def _muons(found: Detector, config: PhotonsConfig) -> dict[str, np.ndarray]:
+    """First particle of every event ``(n_events,)``, NaN where an event has none."""
+    particles = found.particles
+    some = particles.counts > 0
+    first = particles.offsets[:-1][some]
+
+    def of(name: str) -> np.ndarray:
+        values = np.full(len(some), np.nan)
+        values[some] = particles[name][first]
+        return values
+
+    px, py, pz = (of(f"momentum.{axis}") for axis in "xyz")
+    p = np.sqrt(px**2 + py**2 + pz**2)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        transverse = np.hypot(px, py)
+        theta = np.degrees(np.arctan2(transverse, pz))
+        z = of("vertex.z") + config.lever_arm * pz / transverse
+        speed = LIGHT_SPEED * px / np.hypot(p, of("mass"))
+        hit_time = (config.entrance - of("vertex.x")) / speed
+    return {"z": z, "theta": theta, "p": p, "hit_time": hit_time}
+
+
+def _cut(
+    found: Detector,
+    muons: Mapping[str, np.ndarray],
+    photons: np.ndarray,
+    config: PhotonsConfig,
+    counters: Counters,
+) -> np.ndarray:
+    """Events that pass ``(n_events,)``; each of the others counts once, for its first reason."""
+    counts = found.particles.counts
+    several = np.zeros(len(counts), dtype=bool)
+    if found.status is not None:
+        several = np.bincount(event_index(counts)[found.status == 1], minlength=len(counts)) > 1
+    finite = np.logical_and.reduce([np.isfinite(values) for values in muons.values()])
+    fails = {
+        "without_particles": counts == 0,
+        "several_particles": several,
+        "without_photons": photons == 0,
+        "not_finite": ~finite,
+        "z": ~((muons["z"] >= config.bar_low) & (muons["z"] <= config.bar_high)),
+        "hit_time": ~((muons["hit_time"] >= 0) & (muons["hit_time"] < config.max_hit_time)),
+        "momentum": ~((muons["p"] >= config.min_momentum) & (muons["p"] <= config.max_momentum)),
+    }
+    good = np.ones(len(counts), dtype=bool)
+    for name in CUTS:
+        counters[f"events.cut.{name}"] += int((good & fails[name]).sum())
+        good &= ~fails[name]
+    counters["events.written"] += int(good.sum())
+    return good

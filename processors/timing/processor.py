@@ -14,7 +14,7 @@ from flows.resident import resident
 from processors.base import FlowProcessor, Result
 from processors.blocks import Block, blocks, direct_reads
 from processors.chunkfile import chunk_writer, provenance_of
-from processors.config import FlowConfig
+from processors.config import ProcessorConfig
 from processors.counters import Counters
 from processors.errors import ConfigurationError
 from processors.identity import EventIds, join, repeated
@@ -60,7 +60,7 @@ class Timing(FlowProcessor):
 
     name: ClassVar[str] = "timing"
     summary: ClassVar[str] = "photon arrival times at both ends of scintillator bars"
-    Config: ClassVar[type[FlowConfig]] = TimingConfig
+    Config: ClassVar[type[ProcessorConfig]] = TimingConfig
     tree: ClassVar[str] = "events"
     event_columns: ClassVar[tuple[str, ...]] = ()
     schema: ClassVar[type[DetectorSchema]] = DetectorSchema

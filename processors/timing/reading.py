@@ -6,11 +6,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from processors.conditions import location
 from processors.counters import Counters
 from processors.errors import InputError, MissingBranchError
 from processors.identity import EventIds, content_digest
 from processors.jagged import Flat, counts_to_offsets, flat_field
+from processors.location import location
 
 __all__ = ["OPTICAL", "Detector", "read_detector", "require_detector"]
 

@@ -16,9 +16,9 @@ from processors.base import Result
 from processors.distances import effective_entries, from_histograms
 from processors.duplicates import repeated_events
 from processors.folders import dataset_folder
+from processors.histogramming import SOURCES
 from processors.plots.columns import plot_column
 from processors.timing.validation import CONTEXT_BINS, EARLIEST, SIGNAL_TIMES
-from processors.validation import SOURCES
 
 __all__ = ["binned", "distances", "figures", "finish", "resolutions"]
 

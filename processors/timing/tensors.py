@@ -13,8 +13,8 @@ from processors.errors import InputError
 from processors.identity import content_digest
 from processors.jagged import Flat
 from processors.timing.config import PhotonsConfig
-from processors.timing.photons import PhotonTable, join
-from processors.timing.tables import definitions_of
+from processors.timing.photons import definitions_of
+from processors.timing.tables import PhotonTable, join
 
 __all__ = ["LEVER_ARM", "ORDERS", "load_tensor", "load_tensors"]
 

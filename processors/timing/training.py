@@ -18,8 +18,8 @@ from flows.resident import resident
 from flows.tables import held_back
 from processors.errors import ConfigurationError
 from processors.timing.agreement import agreement, carried
-from processors.timing.photons import PhotonTable, load_photons
-from processors.timing.tables import Photons
+from processors.timing.photons import Photons
+from processors.timing.tables import PhotonTable, load_photons
 from processors.timing.tensors import LEVER_ARM, load_tensors
 from processors.trainables import refuse_told
 

@@ -9,7 +9,7 @@ import hist
 import numpy as np
 
 from processors.counters import Counters
-from processors.histogramming import Binning, category_axis, fill, fill_rows, make
+from processors.histogramming import SOURCES, Binning, category_axis, fill, fill_rows, make
 from processors.timing.bars import Bars
 from processors.timing.config import TimingConfig
 from processors.timing.hits import BarHits
@@ -17,7 +17,6 @@ from processors.timing.ordering import earliest_two
 from processors.timing.reading import OPTICAL, Detector
 from processors.timing.sensors import LOW_HIGH, Seen
 from processors.timing.waveform import Signals
-from processors.validation import SOURCES
 
 __all__ = ["CONTEXT_BINS", "EARLIEST", "SIGNAL_TIMES", "SPEED", "TimingValidation", "reference"]
 

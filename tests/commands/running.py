@@ -6,7 +6,7 @@ import json
 
 from jsonschema import Draft202012Validator
 
-from executors.report import SCHEMA
+from executors.report.build import SCHEMA
 
 LOCAL = ("--executor", "iterative")
 

@@ -15,7 +15,7 @@ from commands.reading import HALVES, ORDERS
 from processors.timing import tensors, training
 from processors.timing.agreement import DRAWS
 from processors.timing.agreement import agreement as compare
-from processors.timing.photons import PhotonTable
+from processors.timing.tables import PhotonTable
 
 FILES = ("vary_1file_1000events_file0.pt", "test_1file_10events.pt")
 WEIGHTS = {

@@ -8,7 +8,7 @@ import os
 import pytest
 from jsonschema import Draft202012Validator
 
-from executors.report import SCHEMA
+from executors.report.build import SCHEMA
 
 LOCAL = ("--executor", "iterative", "--chunksize", 100)
 

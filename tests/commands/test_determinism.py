@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 import uproot
 
-from executors.casa import SECRETS_VARIABLE
+from executors.dask.casa import SECRETS_VARIABLE
 from executors.execution import execute
-from executors.fileset_json import parse_fileset
+from executors.inputs.fileset_json import parse_fileset
 from executors.loading import load_class
 from executors.plan import Limits, plan_fileset
-from executors.report_models import models_section
+from executors.report.models import models_section
 from executors.settings import CASA_VARIABLE, ExecutorSettings
 from flows.resident import forget
-from processors.flashsim import FlashSim
+from processors.flashsim.processor import FlashSim
 
 EVENTS = 900
 """Enough for chunks of 100 and 777 to differ; chosen small for the sake of time."""
@@ -29,7 +29,7 @@ RUNS = [
 ]
 """Sizes of chunks in one process, then where chunks run: all are compared with the same run.
 
-The pool of ``htcondor`` is compared in ``tests/executors/test_htcondor.py``.
+The pool of ``htcondor`` is compared in ``tests/executors/htcondor/test_pool.py``.
 """
 TELEMETRY = "seconds.", "micro_batches.", "models.", "processes."
 """Counters of what a run cost, which results do not depend on."""

@@ -11,11 +11,11 @@ import uproot
 from coffea.nanoevents import NanoAODSchema, NanoEventsFactory
 from jsonschema import Draft202012Validator
 
-import executors
+from executors.report.build import SCHEMA
 from flows.bundle import Bundle
 from flows.testing import toy_layout, toy_table
 from flows.training import TrainingSettings, train_object
-from processors.flashsim import FlashSim
+from processors.flashsim.processor import FlashSim
 
 SAMPLE = FlashSim.default_inputs()[0]
 EVENTS = 100
@@ -61,7 +61,7 @@ def test_a_run_is_accounted_for_and_its_events_open_in_nanoaod_schema(flashbrew,
     assert status == 0
     assert "Jet" in out
     report = report_of(output)
-    schema = json.loads((Path(executors.__file__).parent / "report.schema.json").read_text())
+    schema = json.loads(SCHEMA.read_text())
     Draft202012Validator(schema).validate(report)
     (dataset,) = report["datasets"].values()
     assert dataset["events"]["planned"] == dataset["events"]["written"] == EVENTS

@@ -9,7 +9,7 @@ import time
 import pytest
 from jsonschema import Draft202012Validator
 
-from executors.report import SCHEMA
+from executors.report.build import SCHEMA
 
 LOCAL = ("--executor", "iterative")
 
@@ -51,7 +51,7 @@ def test_files_are_opened_once_for_many_plans(
     folder = tmp_path / "cache"
     monkeypatch.setenv("FLASHBREW_CACHE", str(folder))
     later = time.time() + 100
-    monkeypatch.setattr("executors.facts_cache.time", lambda: later)
+    monkeypatch.setattr("executors.inputs.facts_cache.time", lambda: later)
     path = write_events(tmp_path / "a.root", 50)
     command = (f"{processors}:Counting", *LOCAL, path, "--dry-run")
     assert "50 events" in flashbrew(*command)[1]

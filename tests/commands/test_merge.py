@@ -130,7 +130,7 @@ def test_what_fails_while_joining_keeps_the_chunks(run, events, monkeypatch):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr("executors.merging.join", fail)
+        patched.setattr("executors.results.merging.join", fail)
         status, report, err = run("--merge", "dataset")
     assert status == 1
     assert "joining files (--resume --merge dataset does it again) failed: OSError" in err

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from executors.histograms import read_histograms
-from processors.flashsim import FlashSim
+from executors.results.histograms import read_histograms
+from processors.flashsim.processor import FlashSim
 
 README = Path(__file__).parents[2] / "README.md"
 TEXT = README.read_text().partition("## Run it on your own files")[2].partition("## ")[0]

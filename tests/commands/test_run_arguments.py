@@ -108,7 +108,7 @@ def test_options_that_a_processor_would_never_see_are_refused(
         assert "no use for" not in err
     else:
         assert status == 2
-        assert f"extraction has no use for {option[0]}" in err
+        assert f"extraction does not use {option[0]}" in err
 
 
 def test_options_at_their_default_may_be_given(flashbrew, processors, sample, output):
@@ -148,7 +148,7 @@ def test_the_file_of_a_configuration_may_set_everything(
 
 
 def test_the_projects_own_yaml_is_read_back(flashbrew, sample, tmp_path):
-    from processors.extraction import ExtractionConfig
+    from processors.flashsim.extraction import ExtractionConfig
 
     config = tmp_path / "config.yaml"
     config.write_text(ExtractionConfig(seed=3, block_events=11).to_yaml())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from executors.lock import OutputLock
+from executors.results.lock import OutputLock
 from tests.commands.running import LOCAL, read
 
 
@@ -43,7 +43,7 @@ def test_a_wrong_scheduler_costs_no_earlier_result(
 ):
     arguments = (f"{processors}:Counting", sample[0], "--output", output)
     assert flashbrew(*arguments, *LOCAL)[0] == 0
-    monkeypatch.setattr("executors.cluster.CONNECT_TIMEOUT", 0.5)
+    monkeypatch.setattr("executors.dask.cluster.CONNECT_TIMEOUT", 0.5)
     wrong = ("--executor", "dask", "--scheduler", "tcp://127.0.0.1:1")
     status, _, err = flashbrew(*arguments, *wrong)
     assert status == 2

@@ -9,7 +9,7 @@ import torch
 
 from commands.train import _beside, _device, main
 from flows.bundle import Bundle
-from processors.flashsim import FlashSim
+from processors.flashsim.processor import FlashSim
 
 SHORT = ["--executor", "iterative", "--threads", "1", "--epochs", "1"]
 

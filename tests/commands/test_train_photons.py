@@ -14,7 +14,7 @@ from commands.train import main as train
 from flows.bundle import Bundle
 from flows.reference import compare
 from flows.resident import resident
-from processors.timing.photons import load_photons, save_photons
+from processors.timing.tables import load_photons, save_photons
 from samples.timing.bar import photon_yield
 from samples.timing.production import Request, produce
 

@@ -2,7 +2,7 @@
 
 import os
 
-from processors.flashsim import FlashSim
+from processors.flashsim.processor import FlashSim
 
 
 class Watched(FlashSim):

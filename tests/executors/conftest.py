@@ -67,7 +67,7 @@ def counting(load) -> type:
 @pytest.fixture(scope="session")
 def scheduler():
     """Address of a Dask scheduler with two workers, shared by all tests of a session."""
-    from executors.cluster import open_client
+    from executors.dask.cluster import open_client
     from executors.settings import ExecutorSettings
 
     with open_client(ExecutorSettings("dask", workers=2)) as client:

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from executors import collect
 from executors.collect import Collector
 from executors.ledger import ChunkRecord
+from executors.results.state import RunIdentity, StateStore
 from executors.retry import RetryPolicy
-from executors.state import RunIdentity, StateStore
 from executors.task import ChunkResult
 
 ITEMS = [WorkItem("mc", "f", "Events", n, n + 1, uuid.UUID(int=9).bytes) for n in range(7)]

@@ -11,9 +11,9 @@ import uproot
 from jsonschema import Draft202012Validator
 
 from executors.duplicates import PAIRS, check_duplicates
-from executors.fileset import FileEntry, from_inputs
+from executors.inputs.fileset import FileEntry, from_inputs
 from executors.plan import plan_fileset
-from executors.report import SCHEMA
+from executors.report.build import SCHEMA
 
 COLUMNS = ("run", "luminosityBlock", "event")
 

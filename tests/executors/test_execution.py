@@ -11,7 +11,7 @@ import pytest
 
 from executors.errors import ConfigurationError
 from executors.execution import check_travels, execute
-from executors.fileset import FileEntry, from_inputs
+from executors.inputs.fileset import FileEntry, from_inputs
 from executors.plan import plan_fileset
 from executors.retry import RetryPolicy
 from executors.settings import ExecutorSettings
@@ -202,7 +202,7 @@ def test_a_complaining_worker_stops_the_run(sample, counting, scheduler):
 
 
 def test_no_scheduler_is_one_sentence(sample, counting, monkeypatch):
-    monkeypatch.setattr("executors.cluster.CONNECT_TIMEOUT", 0.5)
+    monkeypatch.setattr("executors.dask.cluster.CONNECT_TIMEOUT", 0.5)
     settings = ExecutorSettings("dask", scheduler="tcp://127.0.0.1:1")
     with pytest.raises(ConfigurationError, match="no Dask scheduler answers at tcp://127"):
         execute(planned(sample), counting(), settings)
@@ -226,7 +226,8 @@ def test_the_cluster_listens_on_loopback_alone(scheduler):
 
 def test_importing_the_room_loads_neither_torch_nor_a_cluster(repository):
     code = (
-        "import sys, executors.execution, executors.plan, executors.report, executors.summary\n"
+        "import sys, executors.execution, executors.plan\n"
+        "import executors.report.build, executors.report.summary\n"
         "print([m for m in ('torch', 'distributed', 'processors', 'flows') if m in sys.modules])"
     )
     done = subprocess.run(

@@ -9,10 +9,10 @@ import time
 import pytest
 
 from executors.errors import ConfigurationError
-from executors.facts_cache import SETTLED, FactsCache, stamp
 from executors.failures import kind_of
-from executors.fileset import FileEntry, from_inputs
-from executors.opening import UnreadableFileError, inspect_file
+from executors.inputs.facts_cache import SETTLED, FactsCache, stamp
+from executors.inputs.fileset import FileEntry, from_inputs
+from executors.inputs.opening import UnreadableFileError, inspect_file
 from executors.plan import plan_fileset
 from executors.retry import RetryPolicy
 from tests.executors.webserver import WebServer

@@ -32,7 +32,7 @@ def test_a_built_in_name_is_looked_up():
 )
 def test_a_name_that_leads_nowhere_is_explained(name, message):
     with pytest.raises(ConfigurationError) as caught:
-        load_class(name, {"flashsim": "processors.flashsim:FlashSim"})
+        load_class(name, {"flashsim": "processors.flashsim.processor:FlashSim"})
     assert message in str(caught.value)
 
 

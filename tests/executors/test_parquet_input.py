@@ -11,8 +11,8 @@ import uproot
 from executors.duplicates import check_duplicates
 from executors.errors import ConfigurationError
 from executors.execution import execute
-from executors.fileset import FileEntry, from_inputs, refuse_other_formats
-from executors.opening import UnreadableFileError, inspect_file
+from executors.inputs.fileset import FileEntry, from_inputs, refuse_other_formats
+from executors.inputs.opening import UnreadableFileError, inspect_file
 from executors.plan import plan_fileset
 from executors.settings import ExecutorSettings
 from tests.executors.webserver import WebServer

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from executors.errors import ConfigurationError
-from executors.fileset import FileEntry, from_inputs
-from executors.opening import FileFacts, UnreadableFileError, _head_entries
+from executors.inputs.fileset import FileEntry, from_inputs
+from executors.inputs.opening import FileFacts, UnreadableFileError, _head_entries
 from executors.plan import Limits, automatic_chunk_size, plan_fileset, split
 
 sizes = st.integers(1, 500)

@@ -7,9 +7,9 @@ import threading
 import distributed
 import pytest
 
-from executors.cluster import chunk_resources, open_client
+from executors.dask.cluster import chunk_resources, open_client
 from executors.execution import execute
-from executors.fileset import from_inputs
+from executors.inputs.fileset import from_inputs
 from executors.loading import load_class
 from executors.plan import plan_fileset
 from executors.settings import ExecutorSettings

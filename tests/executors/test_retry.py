@@ -10,8 +10,8 @@ import pytest
 
 from executors.errors import ConfigurationError
 from executors.failures import is_transient, kind_of
-from executors.fileset import FileEntry
-from executors.opening import FileFacts, UnreadableFileError
+from executors.inputs.fileset import FileEntry
+from executors.inputs.opening import FileFacts, UnreadableFileError
 from executors.plan import plan_fileset
 from executors.retry import RetryPolicy
 

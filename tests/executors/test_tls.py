@@ -11,7 +11,6 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from executors.cluster import open_client
 from executors.credentials import (
     TlsFiles,
     check_proxy,
@@ -19,9 +18,10 @@ from executors.credentials import (
     run_credentials,
     security_from_files,
 )
+from executors.dask.cluster import open_client
 from executors.errors import ConfigurationError
 from executors.execution import execute
-from executors.fileset import from_inputs
+from executors.inputs.fileset import from_inputs
 from executors.plan import plan_fileset
 from executors.settings import ExecutorSettings
 from tests.executors.certificates import Authority
@@ -31,7 +31,7 @@ HOUR = timedelta(hours=1)
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch):
-    monkeypatch.setattr("executors.cluster.CONNECT_TIMEOUT", 3.0)
+    monkeypatch.setattr("executors.dask.cluster.CONNECT_TIMEOUT", 3.0)
 
 
 @pytest.mark.xdist_group("dask")
@@ -173,8 +173,8 @@ def test_a_proxy_that_ends_too_early_says_when(tmp_path, lifetime, message):
 @pytest.mark.parametrize("kind", ["proxy", "token"])
 def test_a_run_whose_credential_ends_too_early_submits_no_job(tmp_path, monkeypatch, kind):
     """What `check_proxy` and `check_token` say stops a run whose site names the file."""
-    from executors.cluster import open_pool
-    from executors.sites import load_site
+    from executors.dask.cluster import open_pool
+    from executors.htcondor.sites import load_site
 
     submit = tmp_path / "condor_submit"
     submit.write_text(f"#!/bin/sh\ntouch {tmp_path}/submitted\n")

@@ -6,7 +6,7 @@ import pytest
 from coffea.nanoevents import BaseSchema, NanoAODSchema
 from coffea.processor import IterativeExecutor, Runner
 
-from executors.fileset import FileEntry
+from executors.inputs.fileset import FileEntry
 from executors.plan import plan_fileset
 from executors.work import ChunkWork
 

@@ -9,12 +9,12 @@ import pytest
 import uproot
 
 from executors.errors import ConfigurationError
-from executors.facts_cache import SETTLED, FactsCache, stamp
 from executors.failures import kind_of
-from executors.fileset import FileEntry, from_inputs
-from executors.opening import UnreadableFileError, inspect_file
+from executors.inputs.facts_cache import SETTLED, FactsCache, stamp
+from executors.inputs.fileset import FileEntry, from_inputs
+from executors.inputs.opening import UnreadableFileError, inspect_file
+from executors.inputs.remote import forget_connections
 from executors.plan import plan_fileset
-from executors.remote import forget_connections
 from executors.retry import RetryPolicy
 
 ONCE = RetryPolicy(attempts=1)

@@ -10,7 +10,7 @@ import nbclient
 import nbformat
 import pytest
 
-from executors.casa import SECRETS_VARIABLE
+from executors.dask.casa import SECRETS_VARIABLE
 from executors.settings import CASA_VARIABLE
 
 FOLDER = Path(__file__).resolve().parents[2] / "notebooks"

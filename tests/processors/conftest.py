@@ -10,7 +10,7 @@ import pytest
 from coffea.nanoevents import NanoEventsFactory
 from coffea.processor import IterativeExecutor, Runner
 
-from processors.flashsim import FlashSim, FlowNanoAODSchema
+from processors.flashsim.processor import FlashSim, FlowNanoAODSchema
 from processors.objects.registry import TABLES
 from tests.processors.toynano import toy_content, write_toy
 from tests.processors.toys import toy_bundle

@@ -8,8 +8,8 @@ import pytest
 CASES = {
     "processors": ("coffea", "torch", "awkward", "uproot", "matplotlib"),
     "processors.objects.columns": ("coffea", "torch", "awkward", "uproot", "pydantic"),
-    "processors.flashsim": ("dask", "distributed", "executors", "samples", "sklearn"),
-    "processors.lazy": ("dask", "dask_awkward", "distributed", "executors", "sklearn"),
+    "processors.flashsim.processor": ("dask", "distributed", "executors", "samples", "sklearn"),
+    "processors.flashsim.lazy": ("dask", "dask_awkward", "distributed", "executors", "sklearn"),
 }
 
 

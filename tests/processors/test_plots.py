@@ -11,12 +11,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import StepPatch
 
+from processors.flashsim.summary import distances, figures, finish, matched
+from processors.flashsim.validation import EVENT, ObjectColumns, Validation
 from processors.objects.binning import BINNINGS, CORRELATIONS
 from processors.plots.columns import plot_column
 from processors.plots.curves import plot_correlation, plot_efficiency, plot_response, plot_roc, roc
 from processors.plots.training import plot_loss
-from processors.summary import distances, figures, finish, matched
-from processors.validation import EVENT, ObjectColumns, Validation
 
 
 @pytest.fixture(scope="module")

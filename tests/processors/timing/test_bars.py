@@ -8,8 +8,8 @@ import pytest
 import uproot
 
 from processors.errors import InputError
+from processors.timing.bar_table import BAR_COLUMNS, read_bars, seed_rows
 from processors.timing.output import read_times
-from processors.timing.rows import BAR_COLUMNS, read_bars, seed_rows
 from processors.timing.waveform import Readout, read_out
 from samples.timing.production import batch
 from tests.processors.timing.conftest import STACK, single, write

@@ -1,0 +1,1 @@
+"""Input files: named, listed, looked into, remembered, kept open."""

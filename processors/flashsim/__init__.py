@@ -1,0 +1,1 @@
+"""Flash simulation of NanoAOD: muons and jets from generator particles."""
