@@ -73,7 +73,7 @@ def _parse() -> argparse.Namespace:
     add("--events", type=int, default=2_400, help="of the sample from file to file")
     add("--quality-events", type=int, default=timing_quality.EVENTS, help="for the distances")
     add("--rounds", type=int, default=3, help="from file to file")
-    add("--bundle", type=Path, help="model; default: the seed's weights, see --data")
+    add("--bundle", type=Path, help="model; default: work_eic's weights, see --data")
     add("--data", type=Path, help="real files; default: $FLASHBREW_DATA")
     add("--processor-time", action="store_true", help="count processor time: on a busy machine")
     add("--output", type=Path, default=RESULTS, help="JSON file to write")
@@ -158,7 +158,7 @@ def _clock(options: argparse.Namespace) -> Clock:
 
 @contextmanager
 def _bundle(options: argparse.Namespace) -> Iterator[Path]:
-    """The model: that of the command line, else the seed's weights, else the shipped one."""
+    """The model: that of the command line, else work_eic's weights, else the shipped one."""
     data = _data(options)
     if options.bundle is not None:
         yield options.bundle

@@ -1,4 +1,4 @@
-"""Photon times against their truth: the toy's, and the seed's real photons.
+"""Photon times against their truth: the toy's, and work_eic's real photons.
 
 Everything goes through the command line, as a user would do it.
 """
@@ -22,7 +22,7 @@ EVENTS, SEED = 90_000, 301
 """Fresh muons of all angles; the shipped sample has seed 0, the training sample 101."""
 HEADLINE_EVENTS, HEADLINE_SEED = 25_000, 302
 HEADLINE = ("--z", "-700", "-700", "--theta", "90", "90", "--momentum", "10", "10")
-"""As the seed's headline: muons of 10 GeV at right angles, 1.5 m from the sensor at high z."""
+"""As work_eic's headline: muons of 10 GeV at right angles, 1.5 m from the sensor at high z."""
 LEAST_PHOTONS = 200_000
 """In a bin of z, θ, p whose KS counts: its noise floor is 0.0027."""
 LEAST_SENSORS, NEAREST = 20_000, 200.0
@@ -73,10 +73,10 @@ _MOMENTS = ("mean", "mean_error", "width", "width_error")
 
 
 def measure_real(data: Path) -> dict[str, Any]:
-    """Compare the seed's weights, imported and learnt further on half of the muons, on the rest.
+    """Compare work_eic's weights, imported and learnt further on half of the muons, on the rest.
 
     Arguments:
-        data: Folder of the seed's weights and photons.
+        data: Folder of work_eic's weights and photons.
     Returns: ``ks_real_norm``: median over the muons of KS over its expectation for their numbers of
         photons, 1 is perfect, ``imported`` and ``fine_tuned``; ``ks_real`` and its floor, of all
         photons together.

@@ -17,7 +17,7 @@ def add_reading(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--order",
         choices=ORDERS,
-        help="columns of the seed's tensors: 2024-07 z, hit time, theta, p, time; from 2024-08 the "
+        help="columns of work_eic's tensors: 2024-07 z, hit time, theta, p, time; from 2024-08 the "
         "hit time is the fourth",
     )
     group.add_argument(

@@ -24,7 +24,7 @@ __all__ = ["Normalisation", "import_normflows", "timing_columns"]
 Normalisation = Literal["raw", "2025"]
 """``raw`` of 2024: nothing is scaled; ``2025``: z / 1500 + 0.5, θ / 180, p / 10, t / 25."""
 RANGES = {"z": Range(-735.0, 770.0), "theta": Range(0.0, 180.0), "p": Range(0.1, 10.0)}
-"""Cuts of the seed's preprocessing: along the bar in mm, in degrees, in GeV."""
+"""Cuts of work_eic's preprocessing: along the bar in mm, in degrees, in GeV."""
 
 
 def import_normflows(
@@ -137,6 +137,9 @@ def _needed(lever_arm: float | None, weights: Path) -> float:
         )
         raise ForeignModelError(msg)
     if not 0 <= lever_arm < 1000:
-        msg = f"{weights}: a lever arm of {lever_arm} mm is none; it is 1 or 6 mm in the seed"
+        msg = (
+            f"{weights}: the lever arm must lie between 0 and 1000 mm, found {lever_arm}; "
+            "work_eic's are 1 and 6"
+        )
         raise ForeignModelError(msg)
     return lever_arm

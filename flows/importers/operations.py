@@ -46,9 +46,9 @@ STEPS: Mapping[str, Steps] = {
     "upu": Steps((2.5, 4.5, 6.5), (0.0, 4.0, 6.0, 7.0)),
     "uj": Steps((1.5, 2.5, 4.5, 6.5), (1.0, 2.0, 3.0, 6.0, 7.0)),
 }
-"""Values of ids; the seed rounds to whole numbers first, so edges lie half way between two."""
+"""Values of ids; FlashSim rounds to whole numbers first, so edges lie half way between two."""
 LEAST_GAP = 0.5
-"""Width of the gap of a hole that is filled with its own edge: the seed draws N(−0.5, 0.1)."""
+"""Width of the gap of a hole that is filled with its own edge: FlashSim draws N(−0.5, 0.1)."""
 AFTER_CLIP = ("m", "a", "pmp", "genow", "rename")
 """The range is that of the column before these."""
 
@@ -59,7 +59,7 @@ class Column(NamedTuple):
     Attributes:
         name: Its name.
         transforms: From physics units to what the flow sees.
-        overwritten: Condition that the seed writes over the column, if any.
+        overwritten: Condition that FlashSim writes over the column, if any.
     """
 
     name: str
@@ -76,8 +76,8 @@ def column_of(
     """Write the operations of one column as transforms.
 
     Arguments:
-        name: Name in the seed's files.
-        operations: In the seed's order, from what the flow makes to physics units.
+        name: Name in FlashSim's files.
+        operations: In FlashSim's order, from what the flow makes to physics units.
         scale: Its scale factor, or ``None`` if nothing was scaled.
         limits: Its range in full simulation, or ``None`` if none is known.
     Raises: ForeignModelError for an operation that is unknown, incomplete or lacks its range.

@@ -1,1 +1,1 @@
-"""Photon arrival times of the EIC KLM's scintillator bars. Seed: RowanKell/work_eic."""
+"""Photon arrival times of the EIC KLM's scintillator bars. After RowanKell/work_eic."""

@@ -12,7 +12,7 @@ from processors.errors import InputError
 from processors.jagged import event_index
 from processors.timing.output import column_names, read_columns
 
-__all__ = ["BAR_COLUMNS", "read_bars", "seed_rows"]
+__all__ = ["BAR_COLUMNS", "read_bars", "work_eic_rows"]
 
 BAR_COLUMNS: Mapping[str, str] = {
     "event_idx": "position of the event in the file",
@@ -41,9 +41,9 @@ BAR_COLUMNS: Mapping[str, str] = {
 """Columns of :func:`read_bars`; the fields of the cell ids are further ones."""
 
 CHARGE, TIME = 1e-3, 0.1
-"""The seed's charges are in photon heights · µs, its times in 10 ns."""
+"""work_eic's charges are in photon heights · µs, its times in 10 ns."""
 FIELDS = ("stave", "layer", "segment")
-"""Of the cell ids, that the seed's tables have."""
+"""Of the cell ids, that work_eic's tables have."""
 
 
 def read_bars(path: str | Path) -> dict[str, np.ndarray]:
@@ -62,7 +62,7 @@ def read_bars(path: str | Path) -> dict[str, np.ndarray]:
     return columns
 
 
-def seed_rows(path: str | Path, edge: bool = False) -> dict[str, np.ndarray]:
+def work_eic_rows(path: str | Path, edge: bool = False) -> dict[str, np.ndarray]:
     """The same as the table that RowanKell/work_eic's networks read, names and units theirs.
 
     Sensor 0 is that at high z. As there, sensors below the threshold have charge and time 0; bars

@@ -53,7 +53,7 @@ class BarConfig(ProcessorConfig):
 class PhotonsConfig(BarConfig):
     """Configuration of :class:`processors.timing.photons.Photons`.
 
-    The cuts are those of the seed's ``preprocess_fast.py`` and of its merging step. Its lever arm
+    The cuts are those of work_eic's ``preprocess_fast.py`` and of its merging step. Its lever arm
     is 6 mm since August 2024, the gap and half of a bar of 10 mm; its ``t_hit`` ends at 0.06 ns.
     """
 
@@ -67,7 +67,7 @@ class PhotonsConfig(BarConfig):
     min_momentum: float = Field(0.1, ge=0, description="GeV")
     max_momentum: float = Field(10.0, description="GeV")
     max_hit_time: float = Field(
-        1.0, description="of the entrance after the vertex, ns; 0.06, the seed's, cuts θ below 3°"
+        1.0, description="of the entrance after the vertex, ns; 0.06, work_eic's, cuts θ below 3°"
     )
     max_time: float = Field(100.0, description="of a photon, ns")
     most_photons: int = Field(

@@ -145,7 +145,7 @@ def _means(
     how: str,
     counters: Counters,
 ) -> np.ndarray:
-    """Mean numbers of photons ``(n, 2)``: as learnt, else by the formula of the seed."""
+    """Mean numbers of photons ``(n, 2)``: as learnt, else by work_eic's formula."""
     if model.counts_samples:
         found = model.mean_numbers(given.reshape(-1, given.shape[-1]), outside=how)
         counters.model(model.digest, found.work)

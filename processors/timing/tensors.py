@@ -1,4 +1,4 @@
-"""Photon tables of the seed: tensors whose columns have no names, in one of two orders."""
+"""Photon tables of work_eic: tensors whose columns have no names, in one of two orders."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ORDERS: Mapping[str, tuple[str, ...]] = {
     "2024-07": ("z", "hit_time", "theta", "p", "time"),
     "2024-08": ("z", "theta", "p", "hit_time", "time"),
 }
-"""Columns by the month from which the seed wrote them."""
+"""Columns by the month from which work_eic wrote them."""
 POSSIBLE: Mapping[str, tuple[float, float]] = {
     "z": (-5000.0, 5000.0),
     "theta": (0.0, 180.0),
@@ -39,7 +39,7 @@ POSSIBLE: Mapping[str, tuple[float, float]] = {
 def load_tensors(
     paths: Iterable[str | Path], order: str | None, lever_arm: float | None
 ) -> tuple[dict[str, Any], PhotonTable]:
-    """Definitions of photons, and all tensors of the seed as one table.
+    """Definitions of photons, and all tensors of work_eic as one table.
 
     The files say neither; the geometry is that of 2024, bars of 10 mm.
 
@@ -57,7 +57,7 @@ def load_tensors(
 
 
 def load_tensor(path: str | Path, order: str) -> PhotonTable:
-    """Photons of a tensor of the seed, a row per muon, ``time`` counted from the hit.
+    """Photons of a tensor of work_eic, a row per muon, ``time`` counted from the hit.
 
     All are at the sensor at high z. What the muons left in the bar is not in the file.
 

@@ -35,7 +35,7 @@ RESOLUTION = 0.02
 BEHIND_SENSOR = 10.0
 """mm added to the distance from the sensor before its logarithm, as in the yield formula."""
 GENTLE = Recipe(epochs=100, batch=16, lr=2e-5, patience=20)
-"""Fine-tuning: networks of the seed see lengths in mm, which larger steps than its own break."""
+"""Fine-tuning: networks of work_eic see lengths in mm, which larger steps than its own break."""
 NUMBERS, LEAST_STEPS = Recipe(epochs=100, batch=512, lr=3e-3), 2000
 """Training of the numbers, with as many more passes as so many steps take; chosen."""
 FEW_MUONS, VALIDATION_OF_FEW = 2000, 0.25
@@ -87,7 +87,7 @@ class PhotonTraining:
         return Photons.from_options(options)
 
     def load(self, paths: Sequence[str], reading: Mapping[str, Any]) -> Table:
-        """Tables of `photons`, or tensors of the seed with the order of their columns told.
+        """Tables of `photons`, or tensors of work_eic with the order of their columns told.
 
         Arguments:
             reading: ``order`` and ``lever_arm`` of tensors; ``muons``, one of :data:`HALVES`.

@@ -1,4 +1,4 @@
-"""The seed's weights against the seed's photons, by one command."""
+"""work_eic's weights against its photons, by one command."""
 
 from __future__ import annotations
 

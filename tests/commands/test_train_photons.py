@@ -1,4 +1,4 @@
-"""Training of photon times from the command line: the toy, its tables, the seed's photons."""
+"""Training of photon times from the command line: the toy, its tables, work_eic's photons."""
 
 from __future__ import annotations
 

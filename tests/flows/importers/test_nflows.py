@@ -107,7 +107,7 @@ def random_flow(settings):
 
 @pytest.fixture
 def files(tmp_path):
-    """Files as the seed writes them; returns a function from settings to arguments."""
+    """Files as FlashSim writes them; returns a function from settings to arguments."""
 
     def write(settings, state=None, **changed):
         content = {
@@ -129,7 +129,7 @@ def files(tmp_path):
 
 
 def seed_inverse(flow, z, context, shift: float):
-    """The library's inverse with the seed's affine step: softplus + 0.05 cut at 1, shift − k."""
+    """The library's inverse with FlashSim's affine step: softplus + 0.05 cut at 1, shift − k."""
     x = z
     for step in reversed(list(_leaves(flow._transform))):
         if type(step).__name__.startswith("MaskedAffine"):

@@ -1,4 +1,4 @@
-"""Photon times: the seed's weights with the meaning that they need."""
+"""Photon times: work_eic's weights with the meaning that they need."""
 
 from __future__ import annotations
 

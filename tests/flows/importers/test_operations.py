@@ -16,7 +16,7 @@ GEN = {"gen": torch.linspace(-2.0, 2.0, 400).double() + 3.0}
 
 
 def seed(y, operations, scale, limits):
-    """The seed's way, on numpy."""
+    """FlashSim's way, on numpy."""
     y = y * scale
     clipped = False
     for letter, *rest in operations:
@@ -110,7 +110,7 @@ def _numbers(operations):
 
 
 def test_values_beyond_a_pole_are_clipped_and_marked():
-    """The seed's tangent jumps there from +∞ to −∞."""
+    """FlashSim's tangent jumps there from +∞ to −∞."""
     column = column_of("x", [["i", "tan", [150, 0]]], 1.57, (-1.5, 1.5))
     found, outside = Chain(column.transforms).inverse(torch.tensor([1.01]).double())
     assert found.item() == 1.5

@@ -33,7 +33,7 @@ def random_flow(passes):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Means and widths as the seed stores them."""
+    """Means and widths as the corrections code stores them."""
     rng = np.random.default_rng(0)
     values = (rng.normal(size=16), rng.uniform(0.5, 2, 16), rng.normal(size=4), np.ones(4))
     for name, numbers in zip(FILES, values):
@@ -61,7 +61,7 @@ def photons(domain: float):
 @pytest.mark.parametrize("passes", [None, 2])
 @pytest.mark.parametrize("era", ["preEE", "postEE"])
 def test_corrections_are_those_of_the_seed(real_data, tmp_path, passes, era):
-    """Simulation to noise, noise to data, on both sides of the library with the seed's formulas."""
+    """Simulation to noise, noise to data, around the library with the published formulas."""
     folder = real_data / "corrections" / "normalisation" / era
     flow = random_flow(passes)
     torch.save(flow.state_dict(), tmp_path / "flow.pth")

@@ -56,7 +56,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def photon_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An untrained flow of photon times in the seed's shape."""
+    """An untrained flow of photon times in work_eic's shape."""
     nf = pytest.importorskip("normflows")
     torch.manual_seed(3)
     spline = nf.flows.AutoregressiveRationalQuadraticSpline(1, 2, 16, num_context_channels=3)

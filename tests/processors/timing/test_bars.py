@@ -1,4 +1,4 @@
-"""A row per bar: signals of both ends, what was in it, the seed's table, histograms."""
+"""A row per bar: signals of both ends, what was in it, work_eic's table, histograms."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 import uproot
 
 from processors.errors import InputError
-from processors.timing.bar_table import BAR_COLUMNS, read_bars, seed_rows
+from processors.timing.bar_table import BAR_COLUMNS, read_bars, work_eic_rows
 from processors.timing.output import read_times
 from processors.timing.waveform import Readout, read_out
 from samples.timing.production import batch
@@ -147,7 +147,7 @@ def test_a_secondary_belongs_to_the_generated_particle(run_bars, timing, tmp_pat
 
 
 def test_the_seeds_table_has_its_names_units_and_selection(stacked, bars):
-    table = seed_rows(stacked["outputs"][0])
+    table = work_eic_rows(stacked["outputs"][0])
     lit = np.isfinite(bars["timeLow"]) | np.isfinite(bars["timeHigh"])
     kept = lit & (bars["originIdx"] >= 0)
     assert 0 < kept.sum() < len(kept)
@@ -169,7 +169,7 @@ def test_the_seeds_table_has_its_names_units_and_selection(stacked, bars):
         earliest = np.nanmin([bars["timeLow"][same & lit], bars["timeHigh"][same & lit]])
         mine = table["event_idx"] == bars["event_idx"][row]
         assert table["first_hit_time"][mine] == pytest.approx(earliest / 10.0, rel=1e-6)
-    edges = seed_rows(stacked["outputs"][0], edge=True)
+    edges = work_eic_rows(stacked["outputs"][0], edge=True)
     both = np.isfinite(bars["edgeHigh"][kept])
     assert edges["Time0"][both] == pytest.approx(bars["edgeHigh"][kept][both] / 10.0, rel=1e-6)
 
@@ -190,14 +190,14 @@ def test_dark_and_faint_sensors_are_told_apart(stack, timing, run_bars):
     neither = np.isnan(bars["edgeLow"]) & np.isnan(bars["edgeHigh"])
     kept = ~neither & (bars["originIdx"] >= 0)
     assert np.any(neither & (bars["originIdx"] >= 0))
-    assert np.array_equal(seed_rows(result["outputs"][0])["event_idx"], bars["event_idx"][kept])
+    assert np.array_equal(work_eic_rows(result["outputs"][0])["event_idx"], bars["event_idx"][kept])
 
 
 def test_the_seeds_table_needs_its_fields(stack, timing, run_bars):
     other = timing({"bar_fields": ["system", "layer"], "histograms": False})
     result = run_bars(other, stack)
     with pytest.raises(InputError, match=r"have no stave, segment; name the fields"):
-        seed_rows(result["outputs"][0])
+        work_eic_rows(result["outputs"][0])
 
 
 def test_the_comparison_holds_every_sensor_with_light(stacked, bars):
@@ -230,4 +230,4 @@ def test_files_without_bars_have_the_columns(timing, open_bars, stack):
     path = timing().process(events)["bars"]["outputs"][0]
     assert set(read_bars(path)) == set(BAR_COLUMNS) | set(FIELDS)
     assert uproot.open(path)["Events"].num_entries == 0
-    assert all(len(values) == 0 for values in seed_rows(path).values())
+    assert all(len(values) == 0 for values in work_eic_rows(path).values())
