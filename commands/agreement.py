@@ -12,7 +12,7 @@ from rich import box
 from rich.table import Table
 
 from commands.console import complain, configure, results
-from commands.reading import add_reading, reading_of
+from commands.photon_table_options import add_reading, reading_of
 
 if TYPE_CHECKING:
     from processors.timing.agreement import Agreement

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from commands.configuration import processor_options, refuse_ignored, settle
-from commands.execution import execution_settings
-from commands.looking import Looking
+from commands.executor_options import execution_settings
+from commands.file_progress import FileProgress
 from executors.errors import ConfigurationError, first_line
 from executors.retry import RetryPolicy
 
@@ -97,7 +97,7 @@ def _plan(options: argparse.Namespace, kind: type[Any], retry: RetryPolicy) -> P
         raise ConfigurationError(msg)
     entries = _entries(options, kind, retry)
     cache = None if options.look_again else FactsCache(cache_folder())
-    with Looking("looking into files") as looking:
+    with FileProgress("looking into files") as looking:
         plan = plan_fileset(
             entries,
             chunk_size=options.chunksize,
@@ -110,7 +110,7 @@ def _plan(options: argparse.Namespace, kind: type[Any], retry: RetryPolicy) -> P
     if cache is not None:
         cache.save()
     if options.check_duplicates:
-        with Looking("looking for duplicates") as looking:
+        with FileProgress("looking for duplicates") as looking:
             plan = check_duplicates(plan, columns, retry=retry, looked=looking.heard)
     return plan
 

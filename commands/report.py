@@ -56,14 +56,14 @@ def _show(directory: Path, *, redraw: bool) -> None:
 
 def _show_standing(directory: Path) -> None:
     """Print where a run stands that goes on, or was killed."""
-    from executors.report.journal import read_standing
-    from executors.report.summary import standing_complaints, standing_table
+    from executors.report.journal import read_progress
+    from executors.report.summary import progress_complaints, progress_table
     from executors.results.lock import holder
 
-    console, standing, held = results(), read_standing(directory), holder(directory)
+    console, standing, held = results(), read_progress(directory), holder(directory)
     if standing is not None:
-        console.print(standing_table(standing))
-        for line in standing_complaints(standing):
+        console.print(progress_table(standing))
+        for line in progress_complaints(standing):
             complain(line)
     if held is not None and held.alive:
         console.print(f"the run goes on: process {held.pid} on {held.host}")

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from commands.console import complain, configure, results
-from commands.execution import execution_settings
-from commands.options import parse
+from commands.executor_options import execution_settings
 from commands.preparation import Preparation, prepare
 from commands.printing import list_processors, print_plan, print_summary
+from commands.run_options import parse
 from executors.errors import ConfigurationError, first_line
 
 if TYPE_CHECKING:
-    from commands.account import Account
+    from commands.run_report import RunReport
     from executors.execution import RunResult
     from executors.report.build import RunDescription
     from executors.results.lock import OutputLock
@@ -80,8 +80,8 @@ def _run(options: argparse.Namespace) -> int:
 
 def _execute(preparation: Preparation, output: Path, lock: OutputLock) -> int:
     """Carry out a plan, write what came of it, print the summary."""
-    from commands.account import Account
-    from commands.copying import copy_results
+    from commands.result_copy import copy_results
+    from commands.run_report import RunReport
     from executors.dask.checks import OutputProbe
     from executors.earlier import earlier_report
     from executors.execution import Storage, execute
@@ -99,7 +99,7 @@ def _execute(preparation: Preparation, output: Path, lock: OutputLock) -> int:
     resumption = _resume(preparation, store, merged) if preparation.options.resume else None
     journal = Journal(output, plan)
     storage = Storage(store, resumption.records if resumption else {}, journal)
-    account = Account(
+    account = RunReport(
         description,
         plan,
         settings,
@@ -187,7 +187,7 @@ def _account_for(stopped: BaseException, options: argparse.Namespace) -> None:
 
     A directory with a report keeps it: what an earlier run left is still there.
     """
-    from commands.account import Account
+    from commands.run_report import RunReport
     from executors.earlier import earlier_report
     from executors.plan import Plan
     from executors.results.lock import OutputLock
@@ -202,14 +202,14 @@ def _account_for(stopped: BaseException, options: argparse.Namespace) -> None:
             earlier = earlier_report(output)
             if earlier is None:
                 description = _describe(options, output, None, {})
-                nothing = Account(description, Plan.nothing(), settings, earlier)
+                nothing = RunReport(description, Plan.nothing(), settings, earlier)
                 nothing.__exit__(type(stopped), stopped, None)
     except (ValueError, OSError) as error:
         complain(f"no report was written: {first_line(error)}")
 
 
 def _conclude(
-    account: Account,
+    account: RunReport,
     processor: Any,
     result: RunResult,
     merged: MergedFiles,

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from commands.console import complain, configure, results
-from commands.execution import add_execution, execution_settings
-from commands.reading import add_reading, reading_of
+from commands.executor_options import add_execution, execution_settings
+from commands.photon_table_options import add_reading, reading_of
 from commands.training_tables import Tables, tables_of
 from executors.errors import ConfigurationError, first_line
 

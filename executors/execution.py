@@ -20,7 +20,7 @@ from executors.plan import Plan
 from executors.results.state import StateStore
 from executors.retry import RetryPolicy
 from executors.settings import ExecutorSettings
-from executors.task import Accumulator, Shipment
+from executors.task import Accumulator, PickledTask
 from executors.work import ChunkWork
 
 __all__ = ["RunResult", "Storage", "check_travels", "execute", "open_executor"]
@@ -158,7 +158,7 @@ def check_travels(processor: ProcessorABC, settings: ExecutorSettings) -> None:
     Raises: ConfigurationError where it cannot.
     """
     if settings.kind != "iterative":
-        size = len(Shipment.of(processor).payload)
+        size = len(PickledTask.of(processor).payload)
         logger.debug("the processor travels as %d bytes", size)
 
 
@@ -178,7 +178,7 @@ def open_executor(
         yield ProcessExecutor(collector, settings.processes, settings.environment())
     else:
         # distributed takes a second to import: only those who use it pay
-        from executors.dask.checks import Gate, check_workers
+        from executors.dask.checks import WorkerCheck, check_workers
         from executors.dask.cluster import ClusterExecutor, open_pool
         from executors.dask.performance import recorded
 
@@ -187,7 +187,7 @@ def open_executor(
                 tell(f"Dask dashboard: {client.dashboard_link}")
             check_workers(client, probe)
             if watch is not None:
-                client.register_plugin(Gate(probe))
+                client.register_plugin(WorkerCheck(probe))
             with recorded(client, performance):
                 guest = settings.scheduler is not None
                 yield ClusterExecutor(collector, client, watch, guest)

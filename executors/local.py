@@ -16,7 +16,7 @@ import loky
 from coffea.processor.executor import WorkItem
 
 from executors.collect import Collector
-from executors.task import LOST, ChunkResult, Shipment, chunk_name, failed_record, run_shipped
+from executors.task import LOST, ChunkResult, PickledTask, chunk_name, failed_record, run_pickled
 from executors.work import ChunkWork
 
 __all__ = ["ProcessExecutor", "SerialExecutor"]
@@ -58,9 +58,9 @@ class ProcessExecutor:
         Raises: RuntimeError where processes die one after the other and nothing else happens.
         """
         items = self.collector.hand_out()
-        shipment = Shipment.of(self.collector.task(work))
+        pickled = PickledTask.of(self.collector.task(work))
         workers = [
-            _Process(shipment, self.environment) for _ in range(min(self.workers, len(items)))
+            _Process(pickled, self.environment) for _ in range(min(self.workers, len(items)))
         ]
         try:
             _Dispatch(items, self.collector, workers).run()
@@ -74,8 +74,8 @@ class ProcessExecutor:
 class _Process:
     """One worker process; started again after it died."""
 
-    def __init__(self, shipment: Shipment, environment: dict[str, str]) -> None:
-        self._arguments = (shipment,), environment
+    def __init__(self, pickled: PickledTask, environment: dict[str, str]) -> None:
+        self._arguments = (pickled,), environment
         self._pool = self._start()
 
     def submit(self, item: WorkItem, spent: int) -> concurrent.futures.Future[ChunkResult]:
@@ -123,7 +123,7 @@ class _Dispatch:
     ) -> None:
         self.items, self.collector = items, collector
         self._idle = list(workers)
-        self._hopeless = max(20, 8 * len(workers))  # deaths in a row; chosen
+        self._most_deaths = max(20, 8 * len(workers))  # deaths in a row; chosen
         self._deaths_in_a_row = 0
         self._deaths = [0] * len(items)
         self._open = collections.deque(range(len(items)))
@@ -169,20 +169,20 @@ class _Dispatch:
         try:
             result = future.result()
         except loky.process_executor.BrokenProcessPool:
-            self._mourn(worker, position)
+            self._worker_died(worker, position)
             return
         except Exception as error:
             result = ChunkResult(failed_record(item, error, failure="lost"), None)
         self._deaths_in_a_row = 0
         self.collector.add(position, result)
 
-    def _mourn(self, worker: _Process, position: int) -> None:
+    def _worker_died(self, worker: _Process, position: int) -> None:
         """Start a process for one that died; its chunk comes again unless it did too often."""
         item, retry = self.items[position], self.collector.retry
         worker.replace()
         self._deaths[position] += 1
         self._deaths_in_a_row += 1
-        if self._deaths_in_a_row >= self._hopeless:
+        if self._deaths_in_a_row >= self._most_deaths:
             msg = f"{self._deaths_in_a_row} worker processes died one after the other"
             raise RuntimeError(msg)
         if self._deaths[position] < retry.attempts:
@@ -208,19 +208,19 @@ def _interrupts_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-_shipped: Shipment | None = None
+_pickled: PickledTask | None = None
 
 
-def _start_worker(shipment: Shipment) -> None:
+def _start_worker(pickled: PickledTask) -> None:
     """Keep the task of this process; an interrupt is the client's business alone."""
-    global _shipped
+    global _pickled
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _shipped = shipment
+    _pickled = pickled
 
 
 def _run_chunk(item: WorkItem, spent: int) -> ChunkResult:
     """Run the task that this process was started with."""
-    if _shipped is None:
+    if _pickled is None:
         msg = "worker process was started without a task"
         raise RuntimeError(msg)
-    return run_shipped(item, _shipped, spent)
+    return run_pickled(item, _pickled, spent)

@@ -29,10 +29,10 @@ __all__ = [
     "Accumulator",
     "ChunkResult",
     "ChunkTask",
-    "Shipment",
+    "PickledTask",
     "chunk_name",
     "failed_record",
-    "run_shipped",
+    "run_pickled",
 ]
 
 logger = logging.getLogger(__name__)
@@ -112,14 +112,14 @@ class ChunkTask:
         return found and ChunkResult(found.record, found.accumulator, stored=True)
 
 
-class Shipment(NamedTuple):
+class PickledTask(NamedTuple):
     """A task as bytes: pickled once by the client, unpickled once by each worker process."""
 
     payload: bytes
     digest: str
 
     @classmethod
-    def of(cls, task: Any) -> Shipment:
+    def of(cls, task: Any) -> PickledTask:
         """Pickle a task, with classes of a user's own file by value.
 
         Raises: ConfigurationError where something in it cannot travel.
@@ -147,10 +147,10 @@ _lock = threading.Lock()
 _unpacked: dict[str, Any] = {}
 
 
-def run_shipped(item: WorkItem, shipment: Shipment, spent: int = 0) -> ChunkResult:
+def run_pickled(item: WorkItem, pickled: PickledTask, spent: int = 0) -> ChunkResult:
     """Unpack the task, if this process has not yet, and run it on one chunk."""
     try:
-        task = shipment.unpack()
+        task = pickled.unpack()
     except Exception as error:
         return ChunkResult(failed_record(item, error), None)
     result: ChunkResult = task(item, spent)

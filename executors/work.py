@@ -11,7 +11,7 @@ from coffea.nanoevents import NanoAODSchema, NanoEventsFactory
 from coffea.processor import ProcessorABC
 from coffea.processor.executor import WorkItem
 
-from executors.inputs.kept_files import kept_file, let_go
+from executors.inputs.kept_files import close_kept_files, kept_file
 
 __all__ = ["ChunkWork"]
 
@@ -51,12 +51,12 @@ class ChunkWork:
         try:
             return self.process(self._events(item))
         except BaseException:
-            let_go(self.run)
+            close_kept_files(self.run)
             raise
 
     def end(self) -> None:
         """Close what this process keeps open."""
-        let_go(self.run, everywhere=True)
+        close_kept_files(self.run, everywhere=True)
 
     def _events(self, item: WorkItem) -> Any:
         file = kept_file(self.run, item.filename, self.kind)

@@ -19,7 +19,14 @@ import distributed
 from executors.errors import ConfigurationError, first_line
 from executors.results.output import probe_writable
 
-__all__ = ["Gate", "OutputProbe", "check_versions", "check_workers", "code_digest", "software"]
+__all__ = [
+    "OutputProbe",
+    "WorkerCheck",
+    "check_versions",
+    "check_workers",
+    "code_digest",
+    "software",
+]
 
 logger = logging.getLogger(__name__)
 Probe = Callable[[], str | None]
@@ -100,7 +107,7 @@ class OutputProbe:
         )
 
 
-class Gate(distributed.WorkerPlugin):  # type: ignore[misc]  # distributed is not typed
+class WorkerCheck(distributed.WorkerPlugin):  # type: ignore[misc]  # distributed is not typed
     """Worker plugin for pools that grow: what `check_workers` asks, asked of those who come later.
 
     A worker that does not pass leaves before it has run anything; why is in its log.

@@ -16,10 +16,10 @@ from executors.collect import Collector
 from executors.credentials import security_from_configuration, security_from_files
 from executors.dask.casa import casa_security
 from executors.dask.dispatch import Dispatch
-from executors.dask.guest import visiting
+from executors.dask.guest import guest_workers
 from executors.errors import ConfigurationError, first_line
 from executors.settings import ExecutorSettings
-from executors.task import Shipment
+from executors.task import PickledTask
 from executors.work import ChunkWork
 
 if TYPE_CHECKING:
@@ -63,9 +63,9 @@ class ClusterExecutor:
 
     def run(self, work: ChunkWork) -> None:
         """Process every chunk; what fails, or dies with its worker, is recorded."""
-        task = Shipment.of(self.collector.task(work))
+        task = PickledTask.of(self.collector.task(work))
         resources = chunk_resources(self.client)
-        with visiting(self.client, work.run) if self.guest else nullcontext():
+        with guest_workers(self.client, work.run) if self.guest else nullcontext():
             Dispatch(self.client, self.collector, task, resources, self.watch).run()
 
 

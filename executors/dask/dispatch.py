@@ -23,7 +23,7 @@ from executors.dask.remote_chunks import ANSWER, RemoteChunks
 from executors.failures import kind_of
 from executors.ledger import ChunkRecord
 from executors.reduction import GROUP, GroupSum, Reduction
-from executors.task import Shipment, failed_record
+from executors.task import PickledTask, failed_record
 
 if TYPE_CHECKING:
     from executors.htcondor.watch import JobWatch
@@ -44,7 +44,7 @@ class Dispatch:
         self,
         client: distributed.Client,
         collector: Collector,
-        task: Shipment,
+        task: PickledTask,
         resources: dict[str, int] | None = None,
         watch: JobWatch | None = None,
     ) -> None:
@@ -53,7 +53,7 @@ class Dispatch:
         self._mailbox = self._chunks.mailbox
         self._sums: dict[int, distributed.Future] = {}
         self._open = list(range(len(collector.groups)))
-        self._troubled: set[int] = set()
+        self._incomplete: set[int] = set()
 
     def run(self) -> None:
         """Work until every group has been added to the collector's total."""
@@ -73,11 +73,11 @@ class Dispatch:
         There are always enough for all workers, never all: memory of the client, where the
         scheduler may be too, does not grow with the plan.
         """
-        if not (self._open and self._hopeful):
+        if not (self._open and self._can_continue):
             return
         threads = sum(self.client.nthreads().values())
         most = max(LEAST_AHEAD, AHEAD * threads // GROUP)
-        while self._open and self._mailbox.expected <= most - BLOCK and self._hopeful:
+        while self._open and self._mailbox.expected <= most - BLOCK and self._can_continue:
             block, self._open = self._open[:BLOCK], self._open[BLOCK:]
             self._hand_out(block)
 
@@ -95,7 +95,7 @@ class Dispatch:
             computed,
             [[futures[p] for p in positions] for positions in computed],
             [[(p, items[p]) for p in group if p not in pending] for group in groups],
-            shipment=self._chunks.task,
+            pickled=self._chunks.task,
             key=[f"sum-{self._chunks.name}-{number}" for number in numbers],
             pure=False,
             retries=0,
@@ -112,23 +112,23 @@ class Dispatch:
         self._fill()
         for number in self._mailbox.ended():
             if number in self._sums and self._sums[number].status != "finished":
-                self._troubled.add(number)
+                self._incomplete.add(number)
             while self._is_ready(self.collector.group) and self._add(self.collector.group):
                 pass
             self._fill()
         groups = self.collector.groups
-        self._chunks.repeat(p for number in self._troubled for p in groups[number])
+        self._chunks.repeat(p for number in self._incomplete for p in groups[number])
         while (number := self.collector.group) < len(groups):
-            if number in self._troubled or number in self._open or not self._add(number):
+            if number in self._incomplete or number in self._open or not self._add(number):
                 self._add_here(number)
 
     @property
-    def _hopeful(self) -> bool:
+    def _can_continue(self) -> bool:
         return self._chunks.gone is None
 
     def _is_ready(self, number: int) -> bool:
         future = self._sums.get(number)
-        return future is not None and number not in self._troubled and future.status == "finished"
+        return future is not None and number not in self._incomplete and future.status == "finished"
 
     def _add(self, number: int, patience: float = ANSWER) -> bool:
         """Fetch the sum of the group whose turn it is; tell whether that worked."""
@@ -136,7 +136,7 @@ class Dispatch:
             summed = cloudpickle.loads(self._sums[number].result(patience))
         except (Exception, CancelledError) as error:
             logger.debug("the sum of group %d did not come: %r", number, error)
-            self._troubled.add(number)
+            self._incomplete.add(number)
             return False
         self._hand_over(number, summed)
         return True

@@ -13,7 +13,7 @@ from executors.dask.notices import Notice, begun_topic, tell_soon
 from executors.ledger import ChunkRecord
 from executors.reduction import GroupSum, Reduction
 from executors.results.state import StateStore
-from executors.task import ChunkResult, ChunkTask, Shipment, failed_record
+from executors.task import ChunkResult, ChunkTask, PickledTask, failed_record
 
 __all__ = ["ChunkReply", "add_group", "run_chunk"]
 
@@ -27,11 +27,11 @@ class ChunkReply(NamedTuple):
     read_back: bool = False
 
 
-def run_chunk(position: int, item: WorkItem, shipment: Shipment, topic: str) -> ChunkReply:
+def run_chunk(position: int, item: WorkItem, pickled: PickledTask, topic: str) -> ChunkReply:
     """Run one chunk; say when it begins, and with which record it ends, under ``topic``."""
     worker = distributed.get_worker()
     worker.log_event(begun_topic(topic, worker.address), {"began": position})
-    result, read_back = _result(item, shipment)
+    result, read_back = _result(item, pickled)
     try:
         content = None if result.accumulator is None else cloudpickle.dumps(result.accumulator)
         reply = ChunkReply(result.record, content, result.unstored, read_back)
@@ -45,7 +45,7 @@ def add_group(
     positions: Sequence[int],
     replies: Sequence[ChunkReply],
     stored: Sequence[tuple[int, WorkItem]],
-    shipment: Shipment,
+    pickled: PickledTask,
 ) -> bytes:
     """Add the results of a group.
 
@@ -53,7 +53,7 @@ def add_group(
         positions: Places of the chunks that were run.
         replies: What they gave.
         stored: Places of the other chunks, whose results an earlier run stored.
-        shipment: The task, which knows where.
+        pickled: The task, which knows where.
     Returns: A pickled `GroupSum`; of stored chunks it records those that could not be read.
     """
     reduction = Reduction()
@@ -62,7 +62,7 @@ def add_group(
     for position in sorted(found | items):
         if position in items:
             try:
-                reduction.add(position, _store(shipment).read(items[position]))
+                reduction.add(position, _store(pickled).read(items[position]))
             except Exception as error:
                 records[position] = failed_record(items[position], error)
         elif (content := found[position].content) is not None:
@@ -73,24 +73,24 @@ def add_group(
     return summed
 
 
-def _result(item: WorkItem, shipment: Shipment) -> tuple[ChunkResult, bool]:
+def _result(item: WorkItem, pickled: PickledTask) -> tuple[ChunkResult, bool]:
     """Result of a chunk, and whether this run had stored it before."""
     try:
-        task = _task(shipment)
+        task = _task(pickled)
     except Exception as error:
         return ChunkResult(failed_record(item, error), None), False
     stored = task.recall(item)
     return (task(item), False) if stored is None else (stored, True)
 
 
-def _store(shipment: Shipment) -> StateStore:
-    store = _task(shipment).store
+def _store(pickled: PickledTask) -> StateStore:
+    store = _task(pickled).store
     if store is None:
         msg = "results of an earlier run cannot be read without a store"
         raise FileNotFoundError(msg)
     return store
 
 
-def _task(shipment: Shipment) -> ChunkTask:
-    task: ChunkTask = shipment.unpack()
+def _task(pickled: PickledTask) -> ChunkTask:
+    task: ChunkTask = pickled.unpack()
     return task

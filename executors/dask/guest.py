@@ -10,15 +10,15 @@ from typing import Any
 import distributed
 
 from executors.errors import first_line
-from executors.inputs.kept_files import let_go
+from executors.inputs.kept_files import close_kept_files
 from executors.inputs.remote import client_settings, use_settings
 
-__all__ = ["Visit", "visiting"]
+__all__ = ["GuestPlugin", "guest_workers"]
 
 logger = logging.getLogger(__name__)
 
 
-class Visit(distributed.WorkerPlugin):  # type: ignore[misc]  # distributed is not typed
+class GuestPlugin(distributed.WorkerPlugin):  # type: ignore[misc]  # distributed is not typed
     """Worker plugin of one run, for workers of somebody else's scheduler.
 
     They get the settings of XRootD's client that a run's own workers have, and keep them. Files
@@ -40,19 +40,19 @@ class Visit(distributed.WorkerPlugin):  # type: ignore[misc]  # distributed is n
     def teardown(self, worker: Any) -> None:
         """Close files."""
         del worker
-        let_go(self.run, everywhere=True)
+        close_kept_files(self.run, everywhere=True)
 
 
 @contextmanager
-def visiting(client: distributed.Client, run: str) -> Iterator[None]:
-    """Have a `Visit` on all workers, those that come meanwhile too."""
-    visit = Visit(run)
-    client.register_plugin(visit)
+def guest_workers(client: distributed.Client, run: str) -> Iterator[None]:
+    """Have a `GuestPlugin` on all workers, those that come meanwhile too."""
+    plugin = GuestPlugin(run)
+    client.register_plugin(plugin)
     try:
         yield
     finally:
         try:
             if client.status == "running":
-                client.unregister_worker_plugin(visit.name)
+                client.unregister_worker_plugin(plugin.name)
         except Exception as error:  # what is done is done, whoever of the workers is gone
             logger.debug("workers were not left as they were: %s", first_line(error))

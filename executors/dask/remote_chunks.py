@@ -21,7 +21,7 @@ from executors.dask.mailbox import Mailbox
 from executors.dask.notices import begun_topic, unpack
 from executors.ledger import ChunkRecord
 from executors.reduction import GroupSum
-from executors.task import ChunkResult, Shipment, chunk_name, failed_record
+from executors.task import ChunkResult, PickledTask, chunk_name, failed_record
 
 if TYPE_CHECKING:
     from executors.htcondor.watch import JobWatch
@@ -49,7 +49,7 @@ class RemoteChunks:
         self,
         client: distributed.Client,
         collector: Collector,
-        task: Shipment,
+        task: PickledTask,
         resources: dict[str, int] | None = None,
         watch: JobWatch | None = None,
     ) -> None:
@@ -92,7 +92,7 @@ class RemoteChunks:
             run_chunk,
             positions,
             [self.collector.items[position] for position in positions],
-            shipment=self.task,
+            pickled=self.task,
             topic=self.name,
             key=[f"chunk-{self.name}-{position}-{attempt}" for position in positions],
             pure=False,
@@ -238,5 +238,5 @@ class RemoteChunks:
         return [int(k.split("-")[-2]) for k in keys if isinstance(k, str) and k.startswith(mine)]
 
 
-def _keep(task: Shipment) -> Shipment:
+def _keep(task: PickledTask) -> PickledTask:
     return task

@@ -117,7 +117,7 @@ class JobWatch:
         for name, reason in lost.items():
             logger.warning("worker %s is gone: %s; submitting another job", name, reason)
         if self._failures > FIRST_CHANCES * self.jobs:
-            self._despair(reasons[-1])
+            self._give_up(reasons[-1])
             return
         self.replaced += len(lost)
         self._refill(forget=list(lost))
@@ -141,9 +141,9 @@ class JobWatch:
         except (RuntimeError, OSError, ValueError) as error:
             self._failures += 1
             if self._failures > FIRST_CHANCES * self.jobs:
-                self._despair(f"condor_submit failed: {first_line(error)}")
+                self._give_up(f"condor_submit failed: {first_line(error)}")
 
-    def _despair(self, reason: str) -> None:
+    def _give_up(self, reason: str) -> None:
         with self._lock:
             self.problem = (
                 f"{self._failures} jobs ended without becoming a worker, the last: {reason}; "

@@ -15,7 +15,7 @@ import uproot
 from executors.inputs.fileset import is_remote
 from executors.inputs.opening import TIMEOUT
 
-__all__ = ["kept_file", "let_go"]
+__all__ = ["kept_file", "close_kept_files"]
 
 
 class _Kept(NamedTuple):
@@ -40,7 +40,7 @@ def kept_file(run: str, name: str, kind: str) -> Any:
     was killed before it could close its files.
 
     Arguments:
-        run: Whose file it is; `let_go` of this run closes it.
+        run: Whose file it is; `close_kept_files` of this run closes it.
         name: Path or URL.
         kind: ``root`` or ``parquet``.
     Raises: whatever says that the file cannot be opened.
@@ -55,7 +55,7 @@ def kept_file(run: str, name: str, kind: str) -> Any:
     return file
 
 
-def let_go(run: str, *, everywhere: bool = False) -> None:
+def close_kept_files(run: str, *, everywhere: bool = False) -> None:
     """Close the file that this thread keeps, or ``everywhere`` those of all threads."""
     threads = list(_kept) if everywhere else [threading.get_ident()]
     for thread in threads:

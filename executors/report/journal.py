@@ -15,7 +15,7 @@ from executors.ledger import ChunkRecord
 from executors.plan import Plan
 from executors.results.state import FOLDER
 
-__all__ = ["NAME", "Journal", "Standing", "read_standing"]
+__all__ = ["NAME", "Journal", "DatasetProgress", "read_progress"]
 
 logger = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ class Journal:
 
 
 @dataclass
-class Standing:
+class DatasetProgress:
     """Where a dataset of a run stands: counts of chunks and of events."""
 
     chunks: int = 0
@@ -121,7 +121,7 @@ class Standing:
             self.reasons.setdefault(line["reason"], []).append(line["place"])
 
 
-def read_standing(output: Path) -> dict[str, Standing] | None:
+def read_progress(output: Path) -> dict[str, DatasetProgress] | None:
     """Where a run stands by its journal, by dataset; None where there is none.
 
     Reading while the run writes is safe: a line that is not complete yet is left out.
@@ -129,7 +129,7 @@ def read_standing(output: Path) -> dict[str, Standing] | None:
     lines = _lines(output / FOLDER / NAME)
     try:
         first = next(lines)
-        datasets = {name: Standing(**counts) for name, counts in first["planned"].items()}
+        datasets = {name: DatasetProgress(**counts) for name, counts in first["planned"].items()}
         for line in lines:
             standing = datasets[line["dataset"]]
             standing.add(line)

@@ -9,7 +9,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from executors.report.journal import Standing
+from executors.report.journal import DatasetProgress
 
 __all__ = [
     "complaints",
@@ -18,8 +18,8 @@ __all__ = [
     "model_table",
     "object_table",
     "plan_table",
-    "standing_complaints",
-    "standing_table",
+    "progress_complaints",
+    "progress_table",
 ]
 
 _COLUMNS = ("events", "written", "chunks", "reused", "retried", "failed")
@@ -51,7 +51,7 @@ def dataset_table(report: Mapping[str, Any]) -> Table:
     return table
 
 
-def standing_table(standing: Mapping[str, Standing]) -> Table:
+def progress_table(standing: Mapping[str, DatasetProgress]) -> Table:
     """One row per dataset of a run that has not ended: what is done of what was planned."""
     table = Table(box=box.SIMPLE_HEAD)
     table.add_column("dataset", overflow="fold")
@@ -72,7 +72,7 @@ def standing_table(standing: Mapping[str, Standing]) -> Table:
     return table
 
 
-def standing_complaints(standing: Mapping[str, Standing]) -> list[str]:
+def progress_complaints(standing: Mapping[str, DatasetProgress]) -> list[str]:
     """Why chunks of a run that has not ended failed, one sentence per distinct reason."""
     reasons: dict[str, list[str]] = {}
     for one in standing.values():

@@ -40,7 +40,7 @@ def flashbrew(capsys, monkeypatch):
     """Run a command line in this process; return status, standard output, standard error."""
     from run_processor import main
 
-    monkeypatch.setattr("commands.options.RETRY_DELAY", 0.01)
+    monkeypatch.setattr("commands.run_options.RETRY_DELAY", 0.01)
 
     def run(*arguments):
         try:

@@ -11,7 +11,7 @@ import torch
 
 from commands.agreement import main as agreement
 from commands.bundle import main as bundle
-from commands.reading import HALVES, ORDERS
+from commands.photon_table_options import HALVES, ORDERS
 from processors.timing import tensors, training
 from processors.timing.agreement import DRAWS
 from processors.timing.agreement import agreement as compare

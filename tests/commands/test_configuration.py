@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from commands.configuration import SHARED, processor_options, settle
-from commands.options import parse
+from commands.run_options import parse
 from processors.config import FlowConfig
 
 

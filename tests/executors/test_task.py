@@ -10,7 +10,7 @@ import pytest
 from coffea.processor.executor import WorkItem
 
 from executors.errors import ConfigurationError
-from executors.task import ChunkTask, Shipment, failed_record, run_shipped
+from executors.task import ChunkTask, PickledTask, failed_record, run_pickled
 
 ITEM = WorkItem("mc", "f.root", "Events", 10, 30, uuid.UUID(int=5).bytes)
 GOOD = {"hists": {}, "counters": {"n": 1}, "outputs": []}
@@ -109,11 +109,11 @@ class Witness:
         return ChunkTask(returning({"mc": GOOD}))(item)
 
 
-def test_a_shipment_is_unpacked_once_by_many_threads():
-    shipment = Shipment.of(Witness())
+def test_a_pickled_task_is_unpacked_once_by_many_threads():
+    pickled = PickledTask.of(Witness())
     results = []
     threads = [
-        threading.Thread(target=lambda: results.append(run_shipped(ITEM, shipment)))
+        threading.Thread(target=lambda: results.append(run_pickled(ITEM, pickled)))
         for _ in range(8)
     ]
     for thread in threads:
@@ -121,15 +121,15 @@ def test_a_shipment_is_unpacked_once_by_many_threads():
     for thread in threads:
         thread.join()
     assert {result.record.status for result in results} == {"done"}
-    assert len({id(shipment.unpack()) for _ in range(3)}) == 1
-    assert type(shipment.unpack()).made == 1
+    assert len({id(pickled.unpack()) for _ in range(3)}) == 1
+    assert type(pickled.unpack()).made == 1
 
 
-def test_a_shipment_that_cannot_be_unpacked_is_a_failed_chunk():
-    record, *_ = run_shipped(ITEM, Shipment(b"nonsense", "0"))
+def test_a_task_that_cannot_be_unpacked_is_a_failed_chunk():
+    record, *_ = run_pickled(ITEM, PickledTask(b"nonsense", "0"))
     assert record.status == "failed"
 
 
 def test_what_cannot_travel_is_refused():
     with pytest.raises(ConfigurationError, match="keep open files, locks and models out"):
-        Shipment.of(threading.Lock())
+        PickledTask.of(threading.Lock())

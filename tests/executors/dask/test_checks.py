@@ -12,8 +12,8 @@ import pytest
 
 from executors.dask import checks
 from executors.dask.checks import (
-    Gate,
     OutputProbe,
+    WorkerCheck,
     check_versions,
     check_workers,
     code_digest,
@@ -105,7 +105,7 @@ def test_a_worker_of_another_environment_is_refused(foreign):
 def test_a_worker_that_comes_later_is_not_let_in(foreign):
     """The worker closes itself; its nanny goes with it, so no one brings it back."""
     with distributed.Client(foreign, set_as_default=False) as client:
-        client.register_plugin(Gate())
+        client.register_plugin(WorkerCheck())
         deadline = time.monotonic() + 20
         while client.scheduler_info()["workers"]:
             assert time.monotonic() < deadline
@@ -113,12 +113,12 @@ def test_a_worker_that_comes_later_is_not_let_in(foreign):
 
 
 def test_a_worker_that_passes_stays(client, tmp_path):
-    client.register_plugin(Gate(OutputProbe(tmp_path)))
+    client.register_plugin(WorkerCheck(OutputProbe(tmp_path)))
     try:
         assert client.submit(sum, [1, 2]).result(20) == 3
         assert len(client.scheduler_info()["workers"]) == 2
     finally:
-        client.unregister_worker_plugin(Gate.name)
+        client.unregister_worker_plugin(WorkerCheck.name)
 
 
 @pytest.mark.parametrize("name", ["scheduler", "workers"])

@@ -167,7 +167,7 @@ def test_what_a_worker_stored_and_could_not_tell_is_found(sample, counting, sche
 
     from executors.collect import Collector
     from executors.dask.remote_chunks import RemoteChunks
-    from executors.task import Shipment
+    from executors.task import PickledTask
     from executors.work import ChunkWork
 
     items = planned(sample).items
@@ -177,7 +177,7 @@ def test_what_a_worker_stored_and_could_not_tell_is_found(sample, counting, sche
     result = collector.task(work)(items[3])
     work.end()
     with Client(scheduler, set_as_default=False) as client:
-        chunks = RemoteChunks(client, collector, Shipment.of("nothing runs"))
+        chunks = RemoteChunks(client, collector, PickledTask.of("nothing runs"))
         found = chunks.fetch(3)
         assert (found.record, found.accumulator) == (result.record, result.accumulator)
         with pytest.raises(RuntimeError, match="with a worker that is gone"):

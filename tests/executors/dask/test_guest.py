@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from executors.dask.guest import visiting
+from executors.dask.guest import guest_workers
 from executors.execution import execute
 from executors.inputs import kept_files
 from executors.inputs.fileset import from_inputs
@@ -49,7 +49,7 @@ def stranger(scheduler):
 def test_workers_get_what_their_environment_does_not_say(stranger, monkeypatch):
     monkeypatch.setenv("XRD_CONNECTIONWINDOW", "7")
     monkeypatch.delenv(NAME, raising=False)
-    with visiting(stranger, "run"):
+    with guest_workers(stranger, "run"):
         found = stranger.run(environment).values()
     assert len(found) == 2
     for one in found:

@@ -8,7 +8,7 @@ import threading
 import pytest
 from coffea.nanoevents import BaseSchema
 
-from executors.inputs.kept_files import kept_file, let_go
+from executors.inputs.kept_files import close_kept_files, kept_file
 from executors.work import ChunkWork
 
 RUN = "a run"
@@ -17,7 +17,7 @@ RUN = "a run"
 @pytest.fixture(autouse=True)
 def _closed():
     yield
-    let_go(RUN, everywhere=True)
+    close_kept_files(RUN, everywhere=True)
 
 
 def test_a_file_is_opened_once_until_another_one_is_needed(sample):
@@ -38,9 +38,9 @@ def test_threads_have_files_of_their_own_runs_take_turns(sample):
     thread.start()
     thread.join()
     assert len(set(map(id, found))) == 3
-    let_go(RUN, everywhere=True)
+    close_kept_files(RUN, everywhere=True)
     assert [file.closed for file in found] == [True, False, True]
-    let_go("other")
+    close_kept_files("other")
     assert found[1].closed
 
 

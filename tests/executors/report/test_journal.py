@@ -11,7 +11,7 @@ import pytest
 from executors.inputs.fileset import FileEntry, from_inputs
 from executors.ledger import ChunkRecord
 from executors.plan import plan_fileset
-from executors.report.journal import NAME, Journal, read_standing
+from executors.report.journal import NAME, Journal, read_progress
 from executors.results.state import FOLDER
 
 
@@ -33,15 +33,15 @@ def test_where_a_run_stands(plan, tmp_path):
     failed = dataclasses.replace(third, status="failed", errors=(("OSError", "gone"),))
     with Journal(tmp_path, plan) as journal:
         journal.heard(first)  # before the run has begun: nothing is written
-        assert read_standing(tmp_path) is None
+        assert read_progress(tmp_path) is None
         journal.begin()
-        standing = read_standing(tmp_path)
+        standing = read_progress(tmp_path)
         assert (standing["input"].chunks, standing["input"].events) == (5, 380)
         assert (standing["gone"].chunks, standing["gone"].unknown) == (0, 1)
         journal.heard(dataclasses.replace(first, reused=True, attempts=2))
         journal.heard(dataclasses.replace(second, attempts=2))
         journal.heard(dataclasses.replace(failed, errors=()))
-        one = read_standing(tmp_path)["input"]
+        one = read_progress(tmp_path)["input"]
         assert (one.done, one.reused, one.failed, one.retried) == (2, 1, 1, 1)
         assert (one.events_done, one.computed, one.events_failed) == (200, 100, 50)
         assert len(rest) == 2
@@ -57,11 +57,11 @@ def test_a_line_that_is_half_written_is_left_out(plan, tmp_path):
     counts = []
     for size in range(len(whole), len(whole) - 400, -7):
         path.write_bytes(whole[:size])
-        counts.append(read_standing(tmp_path)["input"].done)
+        counts.append(read_progress(tmp_path)["input"].done)
     assert counts[0] == 5
     assert counts == sorted(counts, reverse=True)
     path.write_bytes(b"")
-    assert read_standing(tmp_path) is None
+    assert read_progress(tmp_path) is None
 
 
 def test_a_full_disk_does_not_end_the_run(plan, tmp_path, monkeypatch, caplog):

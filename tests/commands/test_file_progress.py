@@ -6,16 +6,16 @@ import io
 
 from rich.console import Console
 
-from commands.looking import INTERVAL, Looking
+from commands.file_progress import INTERVAL, FileProgress
 
 
 def shown(seconds, monkeypatch, *, terminal):
     """What 1,000 files that take ``seconds`` each leave on standard error."""
     clock = iter(seconds * number for number in range(5_000))
-    monkeypatch.setattr("commands.looking.monotonic", lambda: next(clock))
+    monkeypatch.setattr("commands.file_progress.monotonic", lambda: next(clock))
     text = io.StringIO()
     console = Console(file=text, force_terminal=terminal, width=100)
-    with Looking("looking into files", console) as looking:
+    with FileProgress("looking into files", console) as looking:
         for done in range(1, 1_001):
             looking.heard(done, 1_000)
     return text.getvalue()

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 from commands import SUBCOMMANDS
-from commands.execution import add_execution
+from commands.executor_options import add_execution
 
 __all__ = ["parse"]
 

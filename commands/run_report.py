@@ -18,12 +18,12 @@ from executors.results.state import StateStore
 from executors.resume import Resumption
 from executors.settings import ExecutorSettings
 
-__all__ = ["Account"]
+__all__ = ["RunReport"]
 
 UNFINISHED = "written before the first chunk; the run was killed, or goes on (see `report`)"
 
 
-class Account:
+class RunReport:
     """Context manager that leaves a report behind however its body ends.
 
     The results of an earlier run, its report included, are kept until the workers are there.
@@ -60,7 +60,7 @@ class Account:
         self._earlier = earlier
         self._result: RunResult | None = None
 
-    def __enter__(self) -> Account:
+    def __enter__(self) -> RunReport:
         return self
 
     def __exit__(

@@ -8,12 +8,12 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-__all__ = ["Looking"]
+__all__ = ["FileProgress"]
 
 INTERVAL = 15.0  # seconds between lines where standard error is no terminal; chosen
 
 
-class Looking:
+class FileProgress:
     """Context manager that shows how many files were looked at.
 
     A terminal gets a bar that disappears in the end, anything else a line now and then; what
@@ -39,7 +39,7 @@ class Looking:
         )
         self._task = self._bar.add_task(description, total=None)
 
-    def __enter__(self) -> Looking:
+    def __enter__(self) -> FileProgress:
         self._bar.start()
         return self
 
