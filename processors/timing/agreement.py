@@ -8,6 +8,7 @@ import numpy as np
 
 from flows.noise import Identity
 from processors.distances import from_arrays
+from processors.timing.conditions import conditions
 from processors.timing.tables import PhotonTable
 
 __all__ = ["Agreement", "agreement", "carried"]
@@ -66,12 +67,14 @@ def agreement(model: Any, photons: PhotonTable, lever_arm: float, seed: int = 1)
         seed: Of the noise.
     """
     photons = photons.take(photons.kept > 0)
-    trained = model.card.spec["definitions"]["lever_arm_mm"]
-    contexts, counts = carried(photons, lever_arm, trained).contexts, photons.kept
+    definitions = model.card.spec["definitions"]
+    context = carried(photons, lever_arm, definitions["lever_arm_mm"]).contexts
+    given = conditions(context, model.card.layout.condition_names, definitions)
+    counts = photons.kept
     muons = photons.contexts
     row, zero = np.arange(len(muons)), np.zeros(len(muons), dtype=np.int64)
     identity = Identity(seed, "agreement", "PhotonTime", zero, zero, row, zero, zero)
-    drawn = model.sample_repeated(contexts, DRAWS * counts, identity)
+    drawn = model.sample_repeated(given, DRAWS * counts, identity)
     starts = np.cumsum(DRAWS * counts)[:-1]
     mine = np.split(drawn.targets.astype(np.float64), starts)
     theirs = np.split(photons.time.astype(np.float64), np.cumsum(counts)[:-1])

@@ -21,6 +21,7 @@ from processors.identity import EventIds, join, repeated
 from processors.timing import bars as bar_rows
 from processors.timing import hits as particles
 from processors.timing import sensors
+from processors.timing.conditions import CONTEXT, EXIT, UNITS
 from processors.timing.config import TimingConfig
 from processors.timing.output import event_content
 from processors.timing.reading import Detector, read_detector, require_detector
@@ -47,7 +48,6 @@ COUNTERS = (
     *sensors.COUNTERS,
     *bar_rows.COUNTERS,
 )
-CONDITIONS = (("z", "mm"), ("theta", "deg"), ("p", "GeV"))
 TARGETS = (("time", "ns"),)
 
 
@@ -238,10 +238,12 @@ def check_card(card: Card, path: str) -> None:
     """
     found = tuple((column.name, column.unit) for column in card.layout.conditions)
     made = tuple((column.name, column.unit) for column in card.layout.targets)
-    if card.kind != "flow" or found != CONDITIONS or made != TARGETS:
+    needed = tuple((name, UNITS[name]) for name in CONTEXT)
+    possible = (needed, (*needed, (EXIT, UNITS[EXIT])))
+    if card.kind != "flow" or found not in possible or made != TARGETS:
         message = (
             f"bundle {path} holds a model of kind {card.kind!r} from {found} to {made}; timing "
-            f"needs a flow from {CONDITIONS} to {TARGETS}"
+            f"needs a flow from {needed}, maybe {EXIT!r} too, to {TARGETS}"
         )
         raise ConfigurationError(message)
     if "lever_arm_mm" not in card.spec.get("definitions", {}):

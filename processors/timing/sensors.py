@@ -10,6 +10,7 @@ from scipy.special import ndtri, pdtr
 from flows.noise import Identity, words
 from processors.counters import Counters
 from processors.identity import EventIds
+from processors.timing.conditions import conditions
 from processors.timing.config import TimingConfig
 from processors.timing.hits import BarHits, photon_yield
 
@@ -112,7 +113,8 @@ def see(
     """
     definitions = model.card.spec["definitions"]
     depth = definitions["lever_arm_mm"] - definitions.get("gap_mm", config.gap)
-    given = contexts(hits, depth, config)
+    context = contexts(hits, depth, config)
+    given = conditions(context, model.card.layout.condition_names, definitions)
     how = "clip" if config.outside == "clip" else "flag"
     mean = _means(hits, given, model, config, how, counters)
     identity = _identity(hits, fold, ids, config.seed, dataset)
@@ -120,7 +122,7 @@ def see(
     wanted = poisson(np.where(usable, mean, 0.0).ravel(), identity)
     counts = np.minimum(wanted, MOST_SAMPLES)
     counters["objects.Photon.beyond_limit"] += int((wanted - counts).sum())
-    drawn = model.sample_repeated(given.reshape(-1, 3), counts, identity, outside=how)
+    drawn = model.sample_repeated(given.reshape(-1, given.shape[-1]), counts, identity, outside=how)
     counters.model(model.digest, drawn.work)
     outside, delays = drawn.outside, drawn.targets
     if config.outside == "drop":
@@ -134,7 +136,7 @@ def see(
         counts, delays = np.bincount(row[finite], minlength=len(counts)), delays[finite]
     _count(counters, drawn.counters, usable, delays)
     shape = mean.shape
-    return Seen(mean, counts.reshape(shape), outside.reshape(shape), given, delays)
+    return Seen(mean, counts.reshape(shape), outside.reshape(shape), context, delays)
 
 
 def _means(

@@ -18,6 +18,7 @@ from flows.resident import resident
 from flows.tables import held_back
 from processors.errors import ConfigurationError
 from processors.timing.agreement import agreement, carried
+from processors.timing.conditions import CONTEXT, EXIT, UNITS, conditions
 from processors.timing.photons import Photons
 from processors.timing.tables import PhotonTable, load_photons
 from processors.timing.tensors import LEVER_ARM, load_tensors
@@ -42,11 +43,14 @@ FEW_MUONS, VALIDATION_OF_FEW = 2000, 0.25
 """Below so many muons a larger share decides which weights are best; chosen."""
 
 
-def photon_layout(definitions: Mapping[str, Any]) -> ObjectLayout:
-    """Columns of photon times: (z, θ, p) of a muon to times behind its first light.
+def photon_layout(
+    definitions: Mapping[str, Any], names: Sequence[str] = (*CONTEXT, EXIT)
+) -> ObjectLayout:
+    """Columns of photon times: (z, θ, p) and exit of a muon to times behind its first light.
 
     Arguments:
         definitions: Of the tables: lever arm, gap, thickness, ends of the bar.
+        names: Conditions, see :func:`processors.timing.conditions.conditions`.
     """
     after_light = AfterLight(
         depth=definitions["lever_arm_mm"] - definitions["gap_mm"],
@@ -55,15 +59,17 @@ def photon_layout(definitions: Mapping[str, Any]) -> ObjectLayout:
         high=definitions["bar_high_mm"],
     )
     distance = Log(scale=-1.0, offset=definitions["bar_high_mm"] + BEHIND_SENSOR, floor=1.0)
+    columns = (
+        ConditionColumn("z", UNITS["z"], (distance, Standardise())),
+        ConditionColumn("theta", UNITS["theta"], (Affine(1 / 180), Logit(1e-4), Standardise())),
+        ConditionColumn("p", UNITS["p"], (Log(), Standardise())),
+        ConditionColumn(EXIT, UNITS[EXIT], (distance, Standardise())),
+    )
     return ObjectLayout(
         object="photon time",
         collection="PhotonTime",
         source="BarHit",
-        conditions=(
-            ConditionColumn("z", "mm", (distance, Standardise())),
-            ConditionColumn("theta", "deg", (Affine(1 / 180), Logit(1e-4), Standardise())),
-            ConditionColumn("p", "GeV", (Log(), Standardise())),
-        ),
+        conditions=tuple(column for column in columns if column.name in names),
         targets=(TargetColumn("time", "ns", (after_light, Arsinh(RESOLUTION), Standardise())),),
     )
 
@@ -126,6 +132,7 @@ class PhotonTraining:
     ) -> Bundle:
         """Fit the times, and the numbers of photons where the energies are known."""
         photons, definitions = table.photons, table.definitions
+        layout = photon_layout(table.definitions)
         passes = max(NUMBERS.epochs, -(-LEAST_STEPS * NUMBERS.batch // max(len(photons.z), 1)))
         numbers = dataclasses.replace(NUMBERS, epochs=passes, patience=passes)
         settings = FlowSettings(**run, numbers=numbers, seed_system="RowanKell/work_eic")
@@ -136,14 +143,15 @@ class PhotonTraining:
             after = _lever_arm(definitions, start_from)
             _same_bars(table.definitions, definitions, start_from)
             photons = carried(photons, table.definitions[LEVER_ARM], after)
+            layout = photon_layout(table.definitions, start_from.card.layout.condition_names)
             settings = dataclasses.replace(settings, flow=GENTLE)
         flow = dataclasses.replace(settings.flow, **recipe)
         settings = dataclasses.replace(settings, flow=flow)
         return train_flow(
-            _flow_table(photons),
-            photon_layout(table.definitions),
+            _flow_table(photons, conditions(photons.contexts, layout.condition_names, definitions)),
+            layout,
             settings,
-            definitions=_told(definitions),
+            definitions=_told(definitions, layout),
             progress=progress,
             start_from=start_from,
         )
@@ -169,7 +177,9 @@ class PhotonTraining:
         }
         known = np.isfinite(table.photons.energy)
         if model.counts_samples and known.any():
-            metrics |= _numbers(model, table.photons.take(known))
+            photons = table.photons.take(known)
+            trained = model.card.spec["definitions"][LEVER_ARM]
+            metrics |= _numbers(model, carried(photons, table.definitions[LEVER_ARM], trained))
         return metrics
 
     def verdict(self, metrics: Mapping[str, Any]) -> str:
@@ -183,8 +193,13 @@ class PhotonTraining:
         return told
 
 
-def _flow_table(photons: PhotonTable) -> FlowTable:
-    """Photons as flows are trained on them; numbers where every row has an energy."""
+def _flow_table(photons: PhotonTable, given: np.ndarray) -> FlowTable:
+    """Photons as flows are trained on them; numbers where every row has an energy.
+
+    Arguments:
+        photons: Rows.
+        given: Their conditions, ``(n, C)``.
+    """
     unknown = int((~np.isfinite(photons.energy)).sum())
     if unknown:
         logger.warning(
@@ -193,7 +208,7 @@ def _flow_table(photons: PhotonTable) -> FlowTable:
             len(photons.energy),
         )
     return FlowTable(
-        conditions=photons.contexts.astype(np.float32),
+        conditions=given.astype(np.float32),
         counts=photons.kept.astype(np.int64),
         targets=photons.time[:, None],
         groups=photons.muon,
@@ -202,15 +217,17 @@ def _flow_table(photons: PhotonTable) -> FlowTable:
     )
 
 
-def _told(definitions: Mapping[str, Any]) -> dict[str, Any]:
+def _told(definitions: Mapping[str, Any], layout: ObjectLayout) -> dict[str, Any]:
     words = {
         "z": "along the bar: z of the muon's vertex + lever arm · cot(theta)",
         "theta": "polar angle of the muon at its vertex",
         "p": "momentum of the muon at its vertex",
+        EXIT: "z where a straight muon leaves the bar",
         "time": "of a photon at the sensor at high z, after the muon entered the bar",
         "numbers": "photons at the sensor at high z per GeV that the muon leaves in the bar",
     }
-    return words | dict(definitions)
+    used = {*layout.condition_names, *layout.target_names, "numbers"}
+    return {name: text for name, text in words.items() if name in used} | dict(definitions)
 
 
 def _lever_arm(definitions: Mapping[str, Any], start: Bundle) -> float:
@@ -236,7 +253,9 @@ def _same_bars(found: Mapping[str, Any], trained: Mapping[str, Any], start: Bund
 
 def _numbers(model: Any, photons: PhotonTable) -> dict[str, float]:
     """Photons over their mean; their spread over that of Poisson's distribution, 1 if it is one."""
-    mean = model.mean_numbers(photons.contexts).per_exposure * photons.energy
+    names, definitions = model.card.layout.condition_names, model.card.spec["definitions"]
+    given = conditions(photons.contexts, names, definitions)
+    mean = model.mean_numbers(given).per_exposure * photons.energy
     return {
         "numbers_over_mean": float(photons.number.sum() / mean.sum()),
         "numbers_spread": float(np.sqrt(np.mean((photons.number - mean) ** 2 / mean))),
