@@ -129,13 +129,15 @@ class SiteSettings(BaseModel):
         description="container_image of the container universe, or MY.SingularityImage",
     )
     python: Interpreter | None = Field(
-        None, description="interpreter on the worker; default: the one that runs this"
+        None, description="Python interpreter of the workers; default: the one that runs flashbrew"
     )
-    cores: int = Field(1, ge=1, description="cores of a job, its compute threads")
+    cores: int = Field(1, ge=1, description="cores of a job, and compute threads of its worker")
     memory: Size = Field("3 GB", description="memory of a job")
     disk: Size = Field("4 GB", description="disk of a job")
-    request_gpus: int = Field(0, ge=0, le=1, description="GPUs of a job: one worker has one")
-    readers: int = Field(4, ge=1, description="threads that read for a GPU; without GPU one reads")
+    request_gpus: int = Field(0, ge=0, le=1, description="GPUs of a job, 0 or 1")
+    readers: int = Field(
+        4, ge=1, description="threads that read chunks for a GPU; without a GPU there is one"
+    )
     walltime: Duration = Field(timedelta(hours=8), description="how long a job may run")
     walltime_directive: Directive = Field(
         "allowed_job_duration", description="submit command that takes the walltime in seconds"
@@ -144,34 +146,54 @@ class SiteSettings(BaseModel):
         timedelta(hours=1), description="how long jobs and client wait for each other"
     )
     scheduler_host: Word = Field(
-        "127.0.0.1", description="where the Dask scheduler listens; auto: this machine's name"
+        "127.0.0.1",
+        description="address on which the Dask scheduler listens; auto: this machine's name",
     )
-    scheduler_port: Ports = Field("0", description="port of the scheduler, or a range; 0: any")
-    dashboard_address: Word = Field("127.0.0.1:0", description="where the dashboard listens")
-    worker_ports: Ports | None = Field(None, description="ports open on worker nodes")
-    nanny_ports: Ports | None = Field(None, description="further ports open on worker nodes")
-    tls: bool = Field(True, description="false needs --insecure")
+    scheduler_port: Ports = Field(
+        "0", description="port of the scheduler, or a range of ports; 0: any"
+    )
+    dashboard_address: Word = Field(
+        "127.0.0.1:0", description="address on which Dask's dashboard listens"
+    )
+    worker_ports: Ports | None = Field(
+        None, description="ports open on worker nodes, for the workers"
+    )
+    nanny_ports: Ports | None = Field(
+        None, description="ports open on worker nodes, for Dask's nannies"
+    )
+    tls: bool = Field(True, description="encrypt the connections; false needs --insecure")
     credentials: Literal["shared", "transfer"] = Field(
-        "shared", description="workers read them from shared_directory, or get them with the job"
+        "shared",
+        description="workers read the run's key from shared_directory, or get it with the job",
     )
-    shared_directory: Place = Field("~/.flashbrew", description="where keys of a run lie")
+    shared_directory: Place = Field(
+        "~/.flashbrew", description="directory in which the key of a run lies"
+    )
     transfer_files: bool = Field(False, description="whether HTCondor transfers files")
     proxy: bool | Place = Field(False, description="grid proxy: path, or true for the usual one")
     token: Place | None = Field(None, description="file with a bearer token")
     credential_lifetime: Duration = Field(
-        timedelta(hours=1), description="how long proxy and token must last"
+        timedelta(hours=1), description="how long proxy and token must last at least"
     )
-    log_directory: Place | None = Field(None, description="logs of the jobs; default: none")
+    log_directory: Place | None = Field(
+        None, description="directory for the logs of the jobs; default: none are kept"
+    )
     stream_logs: bool = Field(True, description="whether logs grow while the job runs")
-    prologue: tuple[Text, ...] = Field((), description="shell commands before the worker")
-    environment: dict[Name, Word] = Field({}, description="variables of the worker")
-    accounting_group: Word | None = Field(None, description="who pays")
-    accounting_group_user: Word | None = Field(None, description="whose share it is")
+    prologue: tuple[Text, ...] = Field(
+        (), description="shell commands to run before the worker starts"
+    )
+    environment: dict[Name, Word] = Field({}, description="environment variables of the worker")
+    accounting_group: Word | None = Field(None, description="accounting group charged for the jobs")
+    accounting_group_user: Word | None = Field(
+        None, description="user charged within the accounting group"
+    )
     directives: dict[Directive, Value] = Field(
         {}, description="further lines of the submit file; text after MY. or + is quoted"
     )
-    submit_arguments: tuple[Word, ...] = Field((), description="arguments of condor_submit")
-    cancel_arguments: tuple[Word, ...] = Field((), description="arguments of condor_rm, condor_q")
+    submit_arguments: tuple[Word, ...] = Field((), description="further arguments of condor_submit")
+    cancel_arguments: tuple[Word, ...] = Field(
+        (), description="further arguments of condor_rm and condor_q"
+    )
 
     @model_validator(mode="after")
     def _fits(self) -> SiteSettings:

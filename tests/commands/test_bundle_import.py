@@ -12,7 +12,7 @@ import pytest
 import torch
 
 TIMES = "August_06_run_3_3context_1flows_10hl_128hu_2000bs.pth"
-COMMAND = re.compile(r"^python run_processor\.py (.*)$", re.MULTILINE)
+COMMAND = re.compile(r"^flashbrew (.*)$", re.MULTILINE)
 JETS = {
     "input_dim": 39,
     "context_dim": 20,
