@@ -18,13 +18,17 @@ POINT_LIKE = 12
 """Up to this many bins, values are integers and every tick is drawn."""
 
 
-def plot_column(histogram: hist.Hist, *, dataset: str, counted: str = "objects") -> Figure:
+def plot_column(
+    histogram: hist.Hist, *, dataset: str, counted: str = "objects", found: Distance | None = None
+) -> Figure:
     """Shapes of one column with ratio panel and distances.
 
     Arguments:
         histogram: Axes ``source`` (full, flash) and the variable, other axes summed.
         dataset: Name for the head line.
         counted: What an entry is.
+        found: Distances to write; default: those of ``histogram``. For bins that were merged for
+            the eye, whose distances differ from those of the finer ones.
     """
     flash = histogram["flash", :]
     full = histogram["full", :]
@@ -42,7 +46,9 @@ def plot_column(histogram: hist.Hist, *, dataset: str, counted: str = "objects")
         _scale(main, histogram)
         label(main, dataset)
         main.legend(frameon=False, loc="upper right", borderaxespad=0.3)
-        _write(main, from_histograms(full, flash) if known else None, _flow(full, flash, known))
+        if known and found is None:
+            found = from_histograms(full, flash)
+        _write(main, found if known else None, _flow(full, flash, known))
         lowest = below if below is not None else main
         lowest.set_xlabel(histogram.axes[-1].label or histogram.axes[-1].name)
         if below is not None:

@@ -69,9 +69,10 @@ def figures(
     hists: Mapping[str, hist.Hist], dataset: str
 ) -> Iterator[tuple[str, Callable[[], Figure]]]:
     """All figures of a dataset with anything in them: file name, function that draws it."""
-    for name, one in _drawn(hists):
-        counted = "photons" if name == "photon_time" else "sensors"
-        yield name, partial(_figure, one, dataset, counted)
+    for name, one in hists.items():
+        shape = _shape(one)
+        if shape["flash", :].sum(flow=True).value > 0:
+            yield name, partial(_figure, name, shape, dataset)
 
 
 def distances(hists: Mapping[str, hist.Hist]) -> Iterator[dict[str, Any]]:
@@ -160,16 +161,15 @@ def _shape(one: hist.Hist) -> hist.Hist:
     return one.project("source", one.axes[-1].name)
 
 
-def _drawn(hists: Mapping[str, hist.Hist]) -> Iterator[tuple[str, hist.Hist]]:
-    for name, one in hists.items():
-        shape = _shape(one)
-        if shape["flash", :].sum(flow=True).value > 0:
-            yield name, shape[:, :: hist.rebin(DRAWN_BINS.get(name, 1))]
+def _figure(name: str, shape: hist.Hist, dataset: str) -> Figure:
+    """Show the bins from the first filled one to the last, with one beside them.
 
-
-def _figure(one: hist.Hist, dataset: str, counted: str) -> Figure:
-    """Show the bins from the first filled one to the last, with one beside them."""
-    figure = plot_column(one, dataset=dataset, counted=counted)
+    The distances are those of the report, of bins that are not merged yet.
+    """
+    one = shape[:, :: hist.rebin(DRAWN_BINS.get(name, 1))]
+    counted = "photons" if name == "photon_time" else "sensors"
+    found = from_histograms(shape["full", :], shape["flash", :])
+    figure = plot_column(one, dataset=dataset, counted=counted, found=found)
     filled = np.flatnonzero(one.values().sum(axis=0))
     if len(filled):
         edges = one.axes[-1].edges
