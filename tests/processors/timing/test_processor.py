@@ -18,13 +18,13 @@ from processors.counters import Counters
 from processors.errors import ConfigurationError, MissingBranchError
 from processors.histogramming import fill
 from processors.timing import hits, sensors
+from processors.timing.comparison import resolutions
 from processors.timing.config import TimingConfig
 from processors.timing.hits import bar_hits
 from processors.timing.output import read_times
 from processors.timing.processor import Timing
 from processors.timing.reading import read_detector
 from processors.timing.sensors import poisson
-from processors.timing.summary import resolutions
 from processors.timing.validation import (
     CONTEXT_BINS,
     EARLIEST,
@@ -295,7 +295,7 @@ def test_distances_resolutions_and_figures_come_from_the_merged_result(stacked, 
     assert {row["source"] for row in found["resolutions"]} == {"full"}
     assert found["repeated_events"] == {"bars": 0}
     assert sorted(found["plots"]) == [
-        *(f"plots/photon_{name}.png" for name in ("first", "number", "second", "time")),
+        *(f"plots/photon_{name}.png" for name in ("bins", "first", "number", "second", "time")),
         *(f"plots/sensor_{name}.png" for name in ("charge", "edge", "fraction", "walk")),
     ]
     assert all((tmp_path / name).stat().st_size > 5000 for name in found["plots"])

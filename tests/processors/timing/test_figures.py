@@ -1,4 +1,4 @@
-"""What is told of merged histograms, and that figures tell the same."""
+"""Figures of merged histograms tell what the report tells."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from processors.histogramming import fill
-from processors.timing.summary import distances, figures
+from processors.timing.comparison import binned, distances, resolutions
+from processors.timing.figures import figures
 from processors.timing.validation import (
     CHARGE,
     CONTEXT_BINS,
@@ -55,8 +56,36 @@ def test_figures_show_the_distances_of_the_report(filled):
         if " " not in row["variable"]
     }
     drawn = dict(figures(filled, "toy"))
-    assert set(rows) == set(COLUMNS)
+    assert set(rows) == set(COLUMNS) < set(drawn)
     for name, row in rows.items():
         (text,) = (t.get_text() for t in drawn[name]().axes[0].texts if "KS" in t.get_text())
-        assert f"KS {row['ks']:.3f} (noise {row['ks_floor']:.3f})" in text, name
+        digits = 3 if row["ks_floor"] >= 0.001 else 4
+        assert f"KS {row['ks']:.{digits}f} (noise {row['ks_floor']:.{digits}f})" in text, name
         assert f"W₁/σ {row['w1']:.3f} (noise {row['w1_floor']:.3f})" in text, name
+
+
+def test_the_resolution_is_drawn_as_it_is_told(filled):
+    drawn, rows = dict(figures(filled, "toy")), list(resolutions(filled))
+    place = 0  # all are in the first bin
+    for thing, names in (("photon", ("first", "second")), ("sensor", ("fraction", "edge"))):
+        main, below = drawn[f"{thing}_resolution"]().axes
+        assert below.get_xlabel() == "z [mm], sensor at 770 mm"
+        for points, name in zip(main.containers, names, strict=True):
+            (row,) = (r for r in rows if r.get(thing) == name and r["source"] == "flash")
+            values = np.asarray(points.lines[0].get_ydata())
+            assert np.flatnonzero(np.isfinite(values)).tolist() == [place]
+            assert values[place] == pytest.approx(row["width"])
+
+
+def test_the_bins_are_drawn_as_they_are_told(filled):
+    (row,) = binned(filled)
+    figure = dict(figures(filled, "toy"))["photon_bins"]()
+    (text,) = (
+        text.get_text() for plane in figure.axes for text in plane.texts if "\n" in text.get_text()
+    )
+    assert text == f"{row['ks']:.4f}\n({row['ks_floor']:.4f})"
+
+
+def test_nothing_is_drawn_of_nothing():
+    assert list(figures(TimingValidation().hists, "toy")) == []
+    assert list(figures({}, "toy")) == []
