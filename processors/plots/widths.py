@@ -16,8 +16,8 @@ __all__ = ["Widths", "plot_widths"]
 MARKERS, LINES = ("o", "s"), ("-", (0, (4, 1.5)))
 APART = 0.12
 """Of a bin, between the points of the first and the second quantity and its middle."""
-LEAST_RANGE, MOST_RANGE = 0.05, 0.6
-"""Of the ratio, to either side of 1; chosen."""
+LEAST_RANGE, MOST_RANGE = 0.07, 0.6
+"""Of the ratio, to either side of 1, without a tick at either end; chosen."""
 
 
 class Widths(NamedTuple):
