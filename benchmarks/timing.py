@@ -132,17 +132,23 @@ def _quality(options: argparse.Namespace) -> dict[str, Any]:
         f"{found['sigma_first_error']:.4f} of its truth (within {MOST_SIGMA}) in the worst of "
         f"{len(found['sigma_first_bins'])} bins"
     )
+    print(
+        f"... of muons at right angles, 1.47 m away: {found['headline_ratio']:.4f} +- "
+        f"{found['headline_error']:.4f}"
+    )
     folder = _data(options)
     if folder is None:
         print("real photons: not compared, give --data")
         return found
     real = timing_quality.measure_real(folder / WEIGHTS.parent)
-    ratios = real["ks_real_norm"]
-    print(
-        f"real photons of {real['real_muons']} muons: KS per muon over its expectation "
-        f"{ratios['imported']:.2f} imported, {ratios['fine_tuned']:.2f} fine-tuned on the other "
-        f"half (at most {MOST_REAL})"
-    )
+    print(f"real photons of {real['real_muons']} muons, KS per muon over its expectation:")
+    for label, rows in real["real"].items():
+        for row in rows:
+            print(
+                f"  {label}, {row['what']}: {row['ks_per_muon']:.2f} +- "
+                f"{row['ks_per_muon_error']:.2f}, chance {row['ks_per_muon_chance']:.2f} "
+                f"(at most {MOST_REAL})"
+            )
     return found | real
 
 

@@ -72,13 +72,25 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+COLUMNS = (
+    "photons of",
+    "muons",
+    "photons",
+    "outside",
+    "KS",
+    "noise",
+    "W1 [ns]",
+    "KS/muon",
+    "chance",
+)
+
+
 def _print(tables: dict[str, list[Agreement]]) -> None:
     table = Table(box=box.SIMPLE_HEAD)
-    for name in ("photons of", "muons", "photons", "outside", "KS", "noise", "W1 [ns]", "KS/muon"):
-        table.add_column(name, justify="left" if name == "photons of" else "right")
+    for name in COLUMNS:
+        table.add_column(name, justify="left" if name == COLUMNS[0] else "right")
     for name, rows in tables.items():
         for row in rows:
-            per_muon = "-" if row.ks_per_muon is None else f"{row.ks_per_muon:.2f}"
             table.add_row(
                 f"{name}, {row.what}",
                 f"{row.muons:,}",
@@ -87,8 +99,16 @@ def _print(tables: dict[str, list[Agreement]]) -> None:
                 f"{row.ks:.3f}",
                 f"{row.ks_floor:.3f}",
                 f"{row.w1:.3f}",
-                per_muon,
+                _with_error(row.ks_per_muon, row.ks_per_muon_error),
+                _with_error(row.ks_per_muon_chance, None),
             )
     console = results()
     console.print(table)
-    console.print("outside: muons outside the training ranges; KS/muon: median of KS over noise")
+    console.print("outside: muons outside the training ranges; KS/muon: median of KS over noise,")
+    console.print("chance: the same of the model's own draws, what a perfect model would get")
+
+
+def _with_error(value: float | None, error: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.2f}" if error is None else f"{value:.2f} ± {error:.2f}"

@@ -14,17 +14,23 @@ __all__ = ["plot_column"]
 
 DYNAMIC_RANGE = 50.0
 """Ratio of highest to lowest filled bin above which the axis becomes logarithmic (chosen)."""
+SMALL_NOISE = 0.001
+"""Noise of a distance below which it has four digits, not three."""
 POINT_LIKE = 12
 """Up to this many bins, values are integers and every tick is drawn."""
 
 
-def plot_column(histogram: hist.Hist, *, dataset: str, counted: str = "objects") -> Figure:
+def plot_column(
+    histogram: hist.Hist, *, dataset: str, counted: str = "objects", found: Distance | None = None
+) -> Figure:
     """Shapes of one column with ratio panel and distances.
 
     Arguments:
         histogram: Axes ``source`` (full, flash) and the variable, other axes summed.
         dataset: Name for the head line.
         counted: What an entry is.
+        found: Distances to write; default: those of ``histogram``. For bins that were merged for
+            the eye, whose distances differ from those of the finer ones.
     """
     flash = histogram["flash", :]
     full = histogram["full", :]
@@ -42,7 +48,9 @@ def plot_column(histogram: hist.Hist, *, dataset: str, counted: str = "objects")
         _scale(main, histogram)
         label(main, dataset)
         main.legend(frameon=False, loc="upper right", borderaxespad=0.3)
-        _write(main, from_histograms(full, flash) if known else None, _flow(full, flash, known))
+        if known and found is None:
+            found = from_histograms(full, flash)
+        _write(main, found if known else None, _flow(full, flash, known))
         lowest = below if below is not None else main
         lowest.set_xlabel(histogram.axes[-1].label or histogram.axes[-1].name)
         if below is not None:
@@ -148,8 +156,14 @@ def _write(axes: Axes, found: Distance | None, flow: list[str]) -> None:
     lines = flow
     if found is not None:
         lines = [
-            f"KS {found.ks:.3f} (noise {found.ks_floor:.3f})",
-            f"W₁/σ {found.w1:.3f} (noise {found.w1_floor:.3f})",
+            f"KS {_beside(found.ks, found.ks_floor)}",
+            f"W₁/σ {_beside(found.w1, found.w1_floor)}",
             *flow,
         ]
     axes.text(0.03, 0.96, "\n".join(lines), transform=axes.transAxes, va="top", fontsize=10.5)
+
+
+def _beside(value: float, noise: float) -> str:
+    """Three digits behind the point; four where three would show noise as nothing."""
+    digits = 3 if noise >= SMALL_NOISE else 4
+    return f"{value:.{digits}f} (noise {noise:.{digits}f})"

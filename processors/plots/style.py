@@ -12,7 +12,17 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-__all__ = ["FLASH", "FULL", "RATIO_RANGE", "cms_style", "label", "legend", "log_axis", "panels"]
+__all__ = [
+    "FLASH",
+    "FULL",
+    "MUTED",
+    "RATIO_RANGE",
+    "cms_style",
+    "label",
+    "legend",
+    "log_axis",
+    "panels",
+]
 
 FULL, FLASH = "#3f90da", "#bd1f01"
 """Full simulation blue, flash red: colours of Petroff, arXiv:2107.02270."""

@@ -17,6 +17,11 @@ DRAWS = 10
 """Photons drawn for each one of the simulation: their own fluctuation adds 5 % to the noise."""
 LEAST_PHOTONS = 20
 """Of a muon that is compared on its own; chosen."""
+CHANCES = 1000
+"""Ratios wanted behind what chance gives: a median of so many is known to 0.01. Where muons are few
+each is drawn afresh several times, at most DRAWS times; chosen."""
+QUARTILES = 1.349
+"""Distance between the quartiles of a normal distribution over its σ."""
 GRAZING = 20.0
 """Degrees from the bar below which a muon's z depends on the lever arm; RowanKell/work_eic."""
 
@@ -33,8 +38,12 @@ class Agreement(NamedTuple):
         w1: 1-Wasserstein distance of all photons together, ns.
         w1_relative: The same over the width of the simulated distribution.
         w1_floor: Expected of two samples of these sizes from one distribution, likewise relative.
-        ks_per_muon: Median over the muons with at least 20 photons of KS over its expectation; 1
-            is perfect. None where there is no such muon.
+        ks_per_muon: Median over the muons with at least 20 photons of KS over its expectation. None
+            where there is no such muon.
+        ks_per_muon_error: Statistical error of this median over the muons; None below two.
+        ks_per_muon_chance: What a perfect model would get: the same median with draws of the model
+            itself in the place of the photons. Below 1, for a median lies below the mean and few
+            photons below the limit of many. Its own fluctuation is that error at most.
         outside: Muons outside the model's training ranges.
     """
 
@@ -47,6 +56,8 @@ class Agreement(NamedTuple):
     w1_relative: float
     w1_floor: float
     ks_per_muon: float | None
+    ks_per_muon_error: float | None
+    ks_per_muon_chance: float | None
     outside: int
 
 
@@ -72,37 +83,76 @@ def agreement(model: Any, photons: PhotonTable, lever_arm: float, seed: int = 1)
     given = conditions(context, model.card.layout.condition_names, definitions)
     counts = photons.kept
     muons = photons.contexts
-    row, zero = np.arange(len(muons)), np.zeros(len(muons), dtype=np.int64)
-    identity = Identity(seed, "agreement", "PhotonTime", zero, zero, row, zero, zero)
-    drawn = model.sample_repeated(given, DRAWS * counts, identity)
-    starts = np.cumsum(DRAWS * counts)[:-1]
-    mine = np.split(drawn.targets.astype(np.float64), starts)
-    theirs = np.split(photons.time.astype(np.float64), np.cumsum(counts)[:-1])
+    drawn = _draw(model, given, DRAWS * counts, seed, "agreement")
+    theirs, mine = _split(photons.time, counts), _split(drawn.targets, DRAWS * counts)
+    sets = min(-(-CHANCES // max(int((counts >= LEAST_PHOTONS).sum()), 1)), DRAWS)
+    fresh = _draw(model, given, sets * counts, seed, "chance")
+    same = [one.reshape(sets, -1) for one in _split(fresh.targets, sets * counts)]
     away = (muons[:, 1] > GRAZING) & (muons[:, 1] < 180.0 - GRAZING)
     choices = {"all muons": np.ones(len(muons), dtype=bool), "theta above 20 degrees": away}
     return [
-        _compare(what, [pair for pair, kept in zip(zip(theirs, mine), chosen) if kept])._replace(
-            outside=int(drawn.outside[chosen].sum())
+        _compare(
+            what,
+            [_Muon(*one) for one, kept in zip(zip(theirs, mine, same), chosen) if kept],
+            int(drawn.outside[chosen].sum()),
         )
         for what, chosen in choices.items()
         if chosen.any()
     ]
 
 
-def _compare(what: str, pairs: list[tuple[np.ndarray, np.ndarray]]) -> Agreement:
-    full, flash = (np.concatenate(side) for side in zip(*pairs, strict=True))
+class _Muon(NamedTuple):
+    """Photons of a muon: simulated ``(n,)``, drawn ``(DRAWS n,)``, sets as large ``(s, n)``."""
+
+    full: np.ndarray
+    flash: np.ndarray
+    fresh: np.ndarray
+
+
+def _draw(model: Any, contexts: np.ndarray, counts: np.ndarray, seed: int, purpose: str) -> Any:
+    """Photons of every context, of noise that no other purpose has."""
+    row, zero = np.arange(len(contexts)), np.zeros(len(contexts), dtype=np.int64)
+    identity = Identity(seed, purpose, "PhotonTime", zero, zero, row, zero, zero)
+    return model.sample_repeated(contexts, counts, identity)
+
+
+def _split(times: np.ndarray, counts: np.ndarray) -> list[np.ndarray]:
+    return np.split(times.astype(np.float64), np.cumsum(counts)[:-1])
+
+
+def _compare(what: str, muons: list[_Muon], outside: int) -> Agreement:
+    full, flash = (np.concatenate([one[side] for one in muons]) for side in (0, 1))
     whole = from_arrays(full, flash)
-    found = [from_arrays(*pair) for pair in pairs if len(pair[0]) >= LEAST_PHOTONS]
-    ratios = [one.ks / one.ks_floor for one in found]
+    enough = [one for one in muons if len(one.full) >= LEAST_PHOTONS]
+    ratios = [_ratio(one.full, one.flash) for one in enough]
+    chance = [_ratio(times, one.flash) for one in enough for times in one.fresh]
     return Agreement(
         what,
-        len(full),
-        len(pairs),
-        whole.ks,
-        whole.ks_floor,
-        float(whole.w1 * full.std()),
-        whole.w1,
-        whole.w1_floor,
-        float(np.median(ratios)) if ratios else None,
-        0,
+        photons=len(full),
+        muons=len(muons),
+        ks=whole.ks,
+        ks_floor=whole.ks_floor,
+        w1=float(whole.w1 * full.std()),
+        w1_relative=whole.w1,
+        w1_floor=whole.w1_floor,
+        ks_per_muon=float(np.median(ratios)) if ratios else None,
+        ks_per_muon_error=_median_error(ratios) if len(ratios) > 1 else None,
+        ks_per_muon_chance=float(np.median(chance)) if ratios else None,
+        outside=outside,
     )
+
+
+def _ratio(first: np.ndarray, second: np.ndarray) -> float:
+    """KS over its expectation."""
+    found = from_arrays(first, second)
+    return found.ks / found.ks_floor
+
+
+def _median_error(values: list[float]) -> float:
+    """Error of a median, √(π/2) / √N of the width, single outliers left out of it.
+
+    The width is the distance between the quartiles over that of a normal distribution: McGill,
+    Tukey, Larsen, *Variations of box plots*, Am. Stat. 32 (1978) 12.
+    """
+    low, high = np.quantile(values, [0.25, 0.75])
+    return float(np.sqrt(np.pi / 2.0 / len(values)) * (high - low) / QUARTILES)

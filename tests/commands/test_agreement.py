@@ -48,8 +48,9 @@ def test_real_weights_agree_with_real_photons(weights, real_data, tmp_path, caps
         # wanted: 0.08; found 0.034 to 0.078
         assert every["ks"] <= 0.08, name
         assert every["muons"] > away["muons"]
-        # 1 is perfect, the median of 101 ratios fluctuates by 0.04, of 11 by 0.1
         assert every["ks_per_muon"] < 1.3, name
+        assert 0.85 < every["ks_per_muon_chance"] < 1.0
+        assert 0 < every["ks_per_muon_error"] < 0.2
     if WEIGHTS[weights] == 1:
         wrong = rows_of(imported(folder, weights, 6, tmp_path), folder, capsys)
         grazing, away = wrong[FILES[0]]
@@ -63,12 +64,14 @@ class Known:
 
     card = SimpleNamespace(spec={"definitions": {"lever_arm_mm": 11.0}})
 
+    def __init__(self):
+        self.asked = []
+
     def sample_repeated(self, conditions, counts, identity, **options):
         number = int(counts.sum())
         times = np.repeat(conditions[:, 0] / 100, counts) + np.linspace(0, 1, number)
-        self.outside = conditions[:, 2] > 5
-        self.targets, self.counts, self.contexts = times.astype(np.float32), counts, conditions
-        return self
+        self.asked.append((conditions, counts, identity.dataset))
+        return SimpleNamespace(targets=times.astype(np.float32), outside=conditions[:, 2] > 5)
 
 
 def test_z_is_carried_to_the_models_lever_arm():
@@ -87,8 +90,13 @@ def test_z_is_carried_to_the_models_lever_arm():
     assert (every.photons, every.muons, every.outside) == (40, 2, 1)
     assert (away.photons, away.muons, away.outside) == (30, 1, 0)
     slope = 10.0 / np.tan(np.radians([45.0, 10.0]))
-    assert model.contexts[:, 0] == pytest.approx([0.0 + slope[0], 100.0 + slope[1]])
-    assert model.counts.tolist() == [30 * DRAWS, 10 * DRAWS]
+    for contexts, _, _ in model.asked:
+        assert contexts[:, 0] == pytest.approx([0.0 + slope[0], 100.0 + slope[1]])
+    (_, compared, noise), (_, fresh, other) = model.asked
+    assert compared.tolist() == [30 * DRAWS, 10 * DRAWS]
+    # so few muons are drawn afresh as often as may be
+    assert fresh.tolist() == [30 * DRAWS, 10 * DRAWS]
+    assert noise != other
 
 
 def test_what_does_not_fit_ends_with_two_and_a_sentence(repository, tmp_path, capsys):

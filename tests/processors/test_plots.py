@@ -11,12 +11,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import StepPatch
 
+from processors.distances import Distance
 from processors.flashsim.summary import distances, figures, finish, matched
 from processors.flashsim.validation import EVENT, ObjectColumns, Validation
 from processors.objects.binning import BINNINGS, CORRELATIONS
 from processors.plots.columns import plot_column
 from processors.plots.curves import plot_correlation, plot_efficiency, plot_response, plot_roc, roc
+from processors.plots.grids import Axis, plot_grid
 from processors.plots.training import plot_loss
+from processors.plots.widths import Widths, plot_widths
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +79,102 @@ def test_a_column_is_drawn_as_shares_of_all_objects() -> None:
     ratio, error = bars(below, 0)
     np.testing.assert_allclose(ratio[[0, -1]], [2.0, 0.5])
     np.testing.assert_allclose(error[[0, -1]], [2.0 / np.sqrt(2), 0.5])
+
+
+def test_small_noise_is_not_shown_as_nothing() -> None:
+    few, many = (hist_of(factor) for factor in (100, 1_000_000))
+    for one, digits in ((few, 3), (many, 4)):
+        (text,) = (t.get_text() for t in plot_column(one, dataset="toy").axes[0].texts[-1:])
+        noise = text.partition("(noise ")[2].partition(")")[0]
+        assert len(noise.partition(".")[2]) == digits
+        assert float(noise) > 0
+
+
+def hist_of(entries: int) -> hist.Hist:
+    """Two sources with so many entries in each of ten bins."""
+    axes = hist.axis.StrCategory(["full", "flash"], name="source"), hist.axis.Regular(10, 0, 1)
+    one = hist.Hist(*axes, storage=hist.storage.Weight())
+    one.view()["value"] = one.view()["variance"] = entries
+    return one
+
+
+def test_distances_that_are_given_are_those_shown(filled: Validation) -> None:
+    given = Distance(0.123, 0.045, 0.678, 0.091)
+    figure = plot_column(matched(filled.hists["Jet_pt"]), dataset="toy", found=given)
+    (text,) = (t.get_text() for t in figure.axes[0].texts if "KS" in t.get_text())
+    assert text.startswith("KS 0.123 (noise 0.045)\nW₁/σ 0.678 (noise 0.091)")
+
+
+EDGES = (-735.0, 0.0, 770.0)
+
+
+def widths_of(scale: float) -> Widths:
+    values = np.array([0.4, 0.1]) * scale
+    return Widths(values, 0.03 * values, values * [1.1, 0.9], 0.04 * values * [1.1, 0.9])
+
+
+def test_widths_are_drawn_with_errors_over_the_ratio() -> None:
+    both = {"first": widths_of(1.0), "second": widths_of(1.5)}
+    figure = plot_widths(both, EDGES, dataset="toy", against="z [mm]", of="width [ns]")
+    main, below = figure.axes
+    names = [text.get_text() for text in main.get_legend().get_texts()]
+    assert sorted(names) == sorted(f"{a}, {b} simulation" for a in both for b in ("full", "flash"))
+    lines = [p for p in main.patches if isinstance(p, StepPatch) and not p.get_fill()]
+    for number, one in enumerate(both.values()):
+        np.testing.assert_allclose(lines[number].get_data().values, one.full)
+        for axes, (expected, wanted) in (
+            (main, (one.flash, one.flash_error)),
+            (below, ([1.1, 0.9], np.array([1.1, 0.9]) * 0.05)),
+        ):
+            values, errors = bars(axes, number)
+            np.testing.assert_allclose(values, expected)
+            np.testing.assert_allclose(errors, wanted)
+    low, high = below.get_ylim()
+    assert low < 0.9 - 0.9 * 0.05
+    assert high > 1.1 + 1.1 * 0.05
+    assert (main.get_ylabel(), below.get_xlabel()) == ("width [ns]", "z [mm]")
+    assert draws(figure)
+
+
+def test_widths_of_flash_simulation_alone_have_no_ratio() -> None:
+    unknown = np.full(2, np.nan)
+    one = widths_of(1.0)._replace(full=unknown, full_error=unknown)
+    figure = plot_widths({"first": one}, EDGES, dataset="toy", against="z [mm]", of="width [ns]")
+    (main,) = figure.axes
+    assert [t.get_text() for t in main.get_legend().get_texts()] == ["first, flash simulation"]
+    assert main.get_xlabel() == "z [mm]"
+    middle = np.asarray(main.containers[0].lines[0].get_xdata())
+    np.testing.assert_allclose(middle, [-367.5, 385.0])
+
+
+def test_a_grid_holds_each_distance_in_its_cell_above_its_noise() -> None:
+    ks = np.arange(1, 13).reshape(2, 2, 3) / 1000
+    floor = np.full_like(ks, 0.004)
+    ks[1, 0, 2] = floor[1, 0, 2] = np.nan
+    axes = Axis("z [mm]", EDGES), Axis("angle [deg]", (0, 90, 180)), Axis("p [GeV]", (0.1, 1, 5, 9))
+    figure = plot_grid(ks, floor, axes, dataset="toy")
+    planes = [plane for plane in figure.axes if plane.get_title()]
+    titles = ["p 0.1 to 1 GeV", "p 1 to 5 GeV", "p 5 to 9 GeV"]
+    assert [plane.get_title() for plane in planes] == titles
+    middles = ((-367.5, 385.0), (45.0, 135.0))
+    for number, plane in enumerate(planes):
+        texts = {text.get_position(): text.get_text() for text in plane.texts}
+        expected = {
+            (middles[0][i], middles[1][j]): f"{ks[i, j, number]:.4f}\n(0.0040)"
+            for i in range(2)
+            for j in range(2)
+            if np.isfinite(ks[i, j, number])
+        }
+        assert texts == expected
+        (mesh,) = plane.collections
+        np.testing.assert_allclose(
+            np.ma.filled(mesh.get_array(), np.nan), (ks[..., number] / floor[..., number]).T
+        )
+    assert draws(figure)
+    width, height = figure.bbox.size
+    for plane in figure.axes:
+        box = plane.get_tightbbox()
+        assert box is None or (0 <= box.x0 < box.x1 <= width and 0 <= box.y0 < box.y1 <= height)
 
 
 def test_without_full_simulation_flash_stands_alone(filled: Validation) -> None:

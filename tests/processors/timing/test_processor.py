@@ -18,13 +18,13 @@ from processors.counters import Counters
 from processors.errors import ConfigurationError, MissingBranchError
 from processors.histogramming import fill
 from processors.timing import hits, sensors
+from processors.timing.comparison import resolutions
 from processors.timing.config import TimingConfig
 from processors.timing.hits import bar_hits
 from processors.timing.output import read_times
 from processors.timing.processor import Timing
 from processors.timing.reading import read_detector
 from processors.timing.sensors import poisson
-from processors.timing.summary import resolutions
 from processors.timing.validation import (
     CONTEXT_BINS,
     EARLIEST,
@@ -295,7 +295,7 @@ def test_distances_resolutions_and_figures_come_from_the_merged_result(stacked, 
     assert {row["source"] for row in found["resolutions"]} == {"full"}
     assert found["repeated_events"] == {"bars": 0}
     assert sorted(found["plots"]) == [
-        *(f"plots/photon_{name}.png" for name in ("first", "number", "second", "time")),
+        *(f"plots/photon_{name}.png" for name in ("bins", "first", "number", "second", "time")),
         *(f"plots/sensor_{name}.png" for name in ("charge", "edge", "fraction", "walk")),
     ]
     assert all((tmp_path / name).stat().st_size > 5000 for name in found["plots"])
@@ -315,6 +315,26 @@ def test_resolutions_are_mean_and_width_of_the_earliest_photons():
     assert found["mean"] == pytest.approx(1.2, abs=4 * found["mean_error"])
     assert found["width"] == pytest.approx(0.1, abs=4 * found["width_error"] + 0.002)
     assert found["mean_error"] == pytest.approx(0.1 / 5000**0.5, rel=0.05)
+
+
+def test_errors_of_widths_are_those_of_the_distributions_tails():
+    """An exponential distribution has kurtosis 9: its width scatters twice as far as a normal's."""
+    rng, number, scale = np.random.default_rng(2), 2000, 0.3
+    axis, bins = EARLIEST["first"], CONTEXT_BINS["z"].bins
+    empty = TimingValidation().hists["photon_first"]
+    place = np.repeat(np.arange(1, bins + 1), number)
+    rows = []
+    for _ in range(40):
+        one = empty.copy()
+        for code in range(2):
+            times = rng.exponential(scale, len(place))
+            fill(one, [code], [place, axis.index(times)], 1.0)
+        rows += resolutions({"photon_first": one})
+    widths, errors = (np.array([row[key] for row in rows]) for key in ("width", "width_error"))
+    assert len(widths) == 40 * 2 * bins
+    assert np.mean(errors) == pytest.approx(scale * ((9 - 1) / (4 * number)) ** 0.5, rel=0.05)
+    # the spread of 480 widths is known to 4 %, kurtosis included
+    assert np.std(widths) == pytest.approx(np.mean(errors), rel=0.12)
 
 
 def test_an_empty_range_gives_the_full_structure(bars, timing, open_bars, stacked):
