@@ -36,8 +36,10 @@ BEHIND_SENSOR = 10.0
 """mm added to the distance from the sensor before its logarithm, as in the yield formula."""
 GENTLE = Recipe(epochs=100, batch=16, lr=2e-5, patience=20)
 """Fine-tuning: networks of work_eic see lengths in mm, which larger steps than its own break."""
-NUMBERS, LEAST_STEPS = Recipe(epochs=100, batch=512, lr=3e-3), 2000
-"""Training of the numbers, with as many more passes as so many steps take; chosen."""
+NUMBERS, STEPS_PER_EPOCH = Recipe(epochs=100, batch=512, lr=3e-3, patience=100), 20
+"""Training of the numbers; smaller tables have smaller batches, for about so many steps; chosen."""
+SMALLEST_BATCH = 8
+"""Rows of a step, however small the table; chosen."""
 FEW_MUONS, VALIDATION_OF_FEW = 2000, 0.25
 """Below so many muons a larger share decides which weights are best; chosen."""
 
@@ -126,8 +128,7 @@ class PhotonTraining:
     ) -> Bundle:
         """Fit the times, and the numbers of photons where the energies are known."""
         photons, definitions = table.photons, table.definitions
-        passes = max(NUMBERS.epochs, -(-LEAST_STEPS * NUMBERS.batch // max(len(photons.z), 1)))
-        numbers = dataclasses.replace(NUMBERS, epochs=passes, patience=passes)
+        numbers = _recipe_of_numbers(len(photons.z))
         settings = FlowSettings(**run, numbers=numbers, seed_system="RowanKell/work_eic")
         if len(np.unique(photons.muon)) < FEW_MUONS:
             settings = dataclasses.replace(settings, validation=VALIDATION_OF_FEW)
@@ -181,6 +182,17 @@ class PhotonTraining:
             over, spread = metrics["numbers_over_mean"], metrics["numbers_spread"]
             told += f"; photons over their mean {over:.4f}, spread over Poisson's {spread:.2f}"
         return told
+
+
+def _recipe_of_numbers(rows: int) -> Recipe:
+    """Recipe of a table of so many rows: an epoch has about twenty steps or more.
+
+    Example:
+        >>> [_recipe_of_numbers(rows).batch for rows in (10, 1_000, 300_000)]
+        [8, 50, 512]
+    """
+    batch = min(max(rows // STEPS_PER_EPOCH, SMALLEST_BATCH), NUMBERS.batch)
+    return dataclasses.replace(NUMBERS, batch=batch)
 
 
 def _flow_table(photons: PhotonTable) -> FlowTable:
