@@ -128,7 +128,7 @@ class PhotonTraining:
     ) -> Bundle:
         """Fit the times, and the numbers of photons where the energies are known."""
         photons, definitions = table.photons, table.definitions
-        numbers = _recipe_of_numbers(len(photons.z))
+        numbers = _recipe_of_numbers(int(_known(photons).sum()))
         settings = FlowSettings(**run, numbers=numbers, seed_system="RowanKell/work_eic")
         if len(np.unique(photons.muon)) < FEW_MUONS:
             settings = dataclasses.replace(settings, validation=VALIDATION_OF_FEW)
@@ -168,7 +168,7 @@ class PhotonTraining:
             "ks_per_muon": rows[0].ks_per_muon,
             "held_out_photons": rows[0].photons,
         }
-        known = np.isfinite(table.photons.energy)
+        known = _known(table.photons)
         if model.counts_samples and known.any():
             metrics |= _numbers(model, table.photons.take(known))
         return metrics
@@ -195,22 +195,32 @@ def _recipe_of_numbers(rows: int) -> Recipe:
     return dataclasses.replace(NUMBERS, batch=batch)
 
 
+def _known(photons: PhotonTable) -> np.ndarray:
+    """Rows ``(n,)`` whose energy in the bar can be the exposure of their numbers."""
+    energy = photons.energy
+    known: np.ndarray = np.isfinite(energy) & (energy > 0)
+    return known
+
+
 def _flow_table(photons: PhotonTable) -> FlowTable:
-    """Photons as flows are trained on them; numbers where every row has an energy."""
-    unknown = int((~np.isfinite(photons.energy)).sum())
+    """Photons as flows are trained on them; numbers are learnt from rows with an energy."""
+    known = _known(photons)
+    unknown, some = int((~known).sum()), bool(known.any())
     if unknown:
         logger.warning(
-            "numbers of photons are not learnt: the energy in the bar is unknown in %d of %d rows",
+            "numbers of photons are %s: %d of %d rows have no positive energy in the bar",
+            "learnt without some muons" if some else "not learnt",
             unknown,
-            len(photons.energy),
+            len(known),
         )
+    energy = np.where(known, photons.energy, np.nan).astype(np.float64)
     return FlowTable(
         conditions=photons.contexts.astype(np.float32),
         counts=photons.kept.astype(np.int64),
         targets=photons.time[:, None],
         groups=photons.muon,
-        numbers=None if unknown else photons.number.astype(np.int64),
-        exposure=None if unknown else photons.energy.astype(np.float64),
+        numbers=photons.number.astype(np.int64) if some else None,
+        exposure=energy if some else None,
     )
 
 

@@ -9,7 +9,7 @@ from flows.optimise import Recipe
 from flows.resident import resident
 from processors.timing.config import PhotonsConfig
 from processors.timing.photons import Photons
-from processors.timing.training import PHOTON_TRAINING, Table, _recipe_of_numbers
+from processors.timing.training import PHOTON_TRAINING, Table, _flow_table, _recipe_of_numbers
 from samples.timing.bar import photon_yield
 
 RUN = {"seed": 1, "threads": 1}
@@ -47,3 +47,25 @@ def test_an_epoch_has_twenty_steps_where_rows_are_few():
         # of the shipped model
         recipe = Recipe(epochs=100, batch=512, lr=3e-3, patience=100)
         assert _recipe_of_numbers(rows) == recipe
+
+
+def test_one_row_without_energy_does_not_switch_off_numbers(table, caplog):
+    energy = table.photons.energy.copy()
+    energy[:3] = np.nan, -1.0, 0.0
+    photons = table.photons._replace(energy=energy)
+    spoilt = _flow_table(photons)
+    assert "learnt without some muons: 3 of 180 rows have no positive energy" in caplog.text
+    assert np.flatnonzero(np.isnan(spoilt.exposure)).tolist() == [0, 1, 2]
+    assert np.array_equal(spoilt.numbers, photons.number)
+    bundle, told = train(Table(table.definitions, photons))
+    assert bundle.card.provenance["contexts_without_exposure"] == 3
+    assert any(one.stage == "numbers" for one in told)
+    metrics = PHOTON_TRAINING.evaluate(bundle, Table(table.definitions, photons), 1)
+    assert metrics["numbers_over_mean"] == pytest.approx(1.0, abs=0.1)
+
+
+def test_without_any_energy_numbers_are_not_learnt(table, caplog):
+    dark = _flow_table(table.photons._replace(energy=np.full(180, np.nan)))
+    assert dark.numbers is None
+    assert dark.exposure is None
+    assert "not learnt: 180 of 180 rows" in caplog.text
