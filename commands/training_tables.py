@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from processors.trainables import Trainable
 
 __all__ = ["Tables", "tables_of"]
+
+CUT = "events.cut."
+"""Begin of the counters that say why events gave no row."""
 
 
 class Tables(NamedTuple):
@@ -29,7 +33,8 @@ def tables_of(
 ) -> Tables:
     """Find the tables, or make them; every chunk must succeed.
 
-    Raises: ConfigurationError naming the first file or chunk that did not.
+    Raises: ConfigurationError naming the first file or chunk that did not, or saying why no event
+        gave a row.
     """
     ready = [str(path).endswith(model.endings) for path in options.inputs]
     if not any(ready):
@@ -79,5 +84,26 @@ def _extracted(
     if failed:
         message = f"{len(failed)} of {len(plan.items)} chunks failed, the first: {failed[0].reason}"
         raise ConfigurationError(message)
+    _require_rows([data.get("counters", {}) for data in result.accumulator.values()])
     outputs = [path for data in result.accumulator.values() for path in data["outputs"]]
     return Tables(sorted(outputs), {"fileset_hash": plan.fileset_hash, "events": plan.events})
+
+
+def _require_rows(counted: Sequence[Mapping[str, Any]]) -> None:
+    """Refuse tables without rows.
+
+    Arguments:
+        counted: Counters by dataset: ``events.read``, ``events.written``, ``events.cut.*``.
+    """
+    total: Counter[str] = Counter()
+    for counters in counted:
+        total.update(counters)
+    if total["events.written"]:
+        return
+    cuts = {n.removeprefix(CUT): v for n, v in total.items() if n.startswith(CUT) and v}
+    why = ", ".join(f"{value:,} {name}" for name, value in cuts.items())
+    message = (
+        f"no event gave a row to train on: {total['events.read']:,} events read, cut: "
+        f"{why or 'none'}; name other events, or change the cuts with --config"
+    )
+    raise ConfigurationError(message)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,6 +31,9 @@ of the event left in the bar (NaN where nobody knows), photons at the sensor, ph
 table, digest of the event. The sensor at low z has the mirror image of z and angle."""
 PHOTONS: Mapping[str, str] = {"time": "ns"}
 """Columns of a photon: at the sensor after the entrance."""
+CONTEXT = ("z", "theta", "p")
+NEEDED = ("lever_arm_mm", "gap_mm", "thickness_mm", "bar_low_mm", "bar_high_mm")
+"""Definitions without which nobody knows what z means and where the sensors are."""
 
 
 class PhotonTable(NamedTuple):
@@ -48,7 +52,7 @@ class PhotonTable(NamedTuple):
     @property
     def contexts(self) -> np.ndarray:
         """z, θ, p of every row ``(n, 3)``, float64."""
-        return np.stack([self.z, self.theta, self.p], axis=1).astype(np.float64)
+        return np.stack([getattr(self, name) for name in CONTEXT], axis=1).astype(np.float64)
 
     def take(self, chosen: np.ndarray) -> PhotonTable:
         """Rows ``(n,)`` with their photons."""
@@ -85,7 +89,8 @@ def save_photons(path: Path, definitions: Mapping[str, Any], table: PhotonTable)
 def load_photons(paths: Iterable[str | Path]) -> tuple[dict[str, Any], PhotonTable]:
     """Definitions of photons, and all their tables, files in order of their names.
 
-    Raises: ValueError where there is no table, a file is none, or two define a photon otherwise.
+    Raises: ValueError where there is no table, a file is none or does not hold together, or two
+        define a photon otherwise.
     """
     parts, said = [], None
     for path in sorted(map(Path, paths)):
@@ -101,6 +106,11 @@ def load_photons(paths: Iterable[str | Path]) -> tuple[dict[str, Any], PhotonTab
                 "the processor 'photons' wrote"
             )
             raise ValueError(message)
+        table = PhotonTable(**arrays)
+        broken = _broken_definitions(header.get("definitions")) or _broken_rows(table)
+        if broken:
+            message = f"{path} is no sound table: {broken}; extract it again"
+            raise ValueError(message)
         if said is not None and header != said:
             message = (
                 f"{path} defines photons otherwise than the tables before it: "
@@ -108,8 +118,38 @@ def load_photons(paths: Iterable[str | Path]) -> tuple[dict[str, Any], PhotonTab
             )
             raise ValueError(message)
         said = header
-        parts.append(PhotonTable(**arrays))
+        parts.append(table)
     if said is None:
         message = "no table of photons; extract them first with the processor 'photons'"
         raise ValueError(message)
     return dict(said["definitions"]), join(parts)
+
+
+def _broken_definitions(found: Any) -> str | None:
+    """What is wrong with the definitions of a table, ``None`` if nothing is."""
+    if not isinstance(found, Mapping):
+        return "it has no definitions"
+    numbers = {name: found.get(name) for name in NEEDED}
+    wrong = [f"{n} {v}" for n, v in numbers.items() if not _is_finite_number(v)]
+    return f"its definitions need finite numbers, found {', '.join(wrong)}" if wrong else None
+
+
+def _is_finite_number(value: Any) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
+
+
+def _broken_rows(table: PhotonTable) -> str | None:
+    """What is wrong with the columns of a table, ``None`` if nothing is."""
+    shapes = {name: getattr(table, name).shape for name in SENSORS}
+    if any(shape != (len(table.z),) for shape in shapes.values()):
+        return f"its columns of sensors have shapes {shapes}, not one length"
+    number, kept = table.number, table.kept
+    if {number.dtype.kind, kept.dtype.kind} - {"i", "u"} or (kept < 0).any():
+        return "numbers of photons are not whole or below 0"
+    if table.time.shape != (kept.sum(),):
+        return f"it holds times of shape {table.time.shape}, kept says {kept.sum()} photons"
+    if (kept > number).any():
+        return f"{int((kept > number).sum())} rows keep more photons than the sensor saw"
+    finite = {name: np.isfinite(getattr(table, name)).all() for name in (*CONTEXT, *PHOTONS)}
+    wrong = [name for name, good in finite.items() if not good]
+    return f"{', '.join(wrong)} hold values that are not finite" if wrong else None

@@ -7,6 +7,7 @@ import json
 
 import numpy as np
 import pytest
+import uproot
 
 from commands.agreement import main as agreement
 from commands.bundle import main as bundle
@@ -16,7 +17,8 @@ from flows.reference import compare
 from flows.resident import resident
 from processors.timing.tables import load_photons, save_photons
 from samples.timing.bar import photon_yield
-from samples.timing.production import Request, produce
+from samples.timing.edm4hep import make_tree
+from samples.timing.production import Request, content_of, produce
 
 SHORT = ["--executor", "iterative", "--threads", "1"]
 REAL = "vary_1file_1000events_file0.pt"
@@ -103,6 +105,33 @@ def test_other_bars_are_no_start(trained, tmp_path, capsys):
     assert train([*arguments, "--output", str(tmp_path / "b"), *SHORT]) == 2
     said = " ".join(capsys.readouterr().err.split())
     assert "bars with thickness_mm 10.0, the photons are of bars with 20.0" in said
+
+
+def test_broken_tables_end_with_two_and_their_name(trained, tmp_path, capsys):
+    table = next((trained.with_name("b.training") / "tables").rglob("*.npz"))
+    definitions, photons = load_photons([table])
+    save_photons(tmp_path / "bad.npz", definitions, photons._replace(kept=photons.kept + 1))
+    arguments = ["timing.photon", str(tmp_path / "bad.npz"), "--output", str(tmp_path / "b")]
+    assert train([*arguments, *SHORT]) == 2
+    assert "bad.npz is no sound table" in " ".join(capsys.readouterr().err.split())
+
+
+def test_events_that_give_no_row_are_told_with_what_was_cut(muons, tmp_path, capsys):
+    config = tmp_path / "c.yaml"
+    config.write_text("min_momentum: 9.9999\n")
+    arguments = ["timing.photon", str(muons), "--output", str(tmp_path / "b"), *SHORT]
+    assert train([*arguments, "--config", str(config)]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "no event gave a row to train on: 600 events read, cut: " in said
+    assert " momentum; name other events" in said
+
+
+def test_files_without_events_are_told(tmp_path, capsys):
+    with uproot.recreate(tmp_path / "none.root") as file:
+        make_tree(file, 1).extend({n: v[:0] for n, v in content_of(Request(5, 1), 0).items()})
+    arguments = ["timing.photon", str(tmp_path / "none.root"), "--output", str(tmp_path / "b")]
+    assert train([*arguments, *SHORT]) == 2
+    assert "no event gave a row to train on: 0 events read" in capsys.readouterr().err
 
 
 def test_a_key_of_the_configuration_that_is_none_is_named(muons, tmp_path, capsys):

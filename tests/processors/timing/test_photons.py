@@ -301,3 +301,33 @@ def test_tables_that_do_not_belong_together_are_refused(bars, run_bars, tmp_path
         load_photons([other])
     with pytest.raises(ValueError, match="extract them first"):
         load_photons([])
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (lambda t: {"theta": t.theta[:-3]}, "not one length"),
+        (lambda t: {"kept": t.kept + 1}, "kept says"),
+        (lambda t: {"number": t.kept - 1}, "rows keep more photons than the sensor saw"),
+        (lambda t: {"kept": t.kept.astype(float)}, "not whole"),
+        (lambda t: {"time": t.time[:, None]}, "times of shape"),
+        (lambda t: {"z": np.where(t.z > 0, np.inf, t.z)}, "z hold values that are not finite"),
+        (lambda t: {"time": np.full_like(t.time, np.nan)}, "time hold values that are not finite"),
+    ],
+)
+def test_tables_that_do_not_hold_together_are_refused(change, complaint, bars, run_bars, tmp_path):
+    config = PhotonsConfig(output=str(tmp_path / "out"))
+    definitions, table = rows_of(run_bars(Photons(config), bars))
+    save_photons(tmp_path / "bad.npz", definitions, table._replace(**change(table)))
+    with pytest.raises(ValueError, match=rf"bad\.npz is no sound table: .*{complaint}"):
+        load_photons([tmp_path / "bad.npz"])
+
+
+@pytest.mark.parametrize("change", [{"gap_mm": None}, {"bar_low_mm": np.nan}, {"gap_mm": "1"}])
+def test_tables_must_say_what_their_numbers_mean(change, bars, run_bars, tmp_path):
+    config = PhotonsConfig(output=str(tmp_path / "out"))
+    definitions, table = rows_of(run_bars(Photons(config), bars))
+    for said in ({}, definitions | change):
+        save_photons(tmp_path / "bad.npz", said, table)
+        with pytest.raises(ValueError, match="its definitions need finite numbers, found"):
+            load_photons([tmp_path / "bad.npz"])
