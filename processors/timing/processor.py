@@ -263,3 +263,10 @@ def _check_geometry(card: Card, path: str, config: TimingConfig) -> None:
                 f"says {found} mm; set the key {key!r}, or take another bundle"
             )
             raise ConfigurationError(message)
+    trained = definitions.get("gap_mm")
+    if config.gap is not None and trained is not None and trained != config.gap:
+        message = (
+            f"bundle {path} says that its gun stood {trained} mm before the bar, the configuration "
+            f"says gap {config.gap} mm; leave out the key 'gap'"
+        )
+        raise ConfigurationError(message)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import awkward as ak
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from executors.inputs.fileset import DEFAULT_TREE
 from executors.inputs.fileset_json import parse_fileset
 from processors.errors import ConfigurationError, InputError, MissingBranchError
 from processors.tablefile import read_npz, write_npz
-from processors.timing.config import BarConfig, PhotonsConfig
+from processors.timing.config import BarConfig, PhotonsConfig, TimingConfig
 from processors.timing.photons import CUTS, Photons
 from processors.timing.schema import DetectorSchema
 from processors.timing.tables import PhotonTable, load_photons, save_photons
@@ -236,7 +238,24 @@ def test_bars_that_end_before_they_begin_are_refused():
     with pytest.raises(ConfigurationError, match=r"bar_low 900\.0 must lie below bar_high"):
         BarConfig.from_mapping({"bar_low": 900})
     with pytest.raises(ConfigurationError, match="no field 'end'"):
-        BarConfig.from_mapping({"bar_fields": ["end"]})
+        TimingConfig.from_mapping({"bar_fields": ["end"]})
+
+
+@pytest.mark.parametrize("config", [PhotonsConfig, TimingConfig])
+def test_numbers_of_a_configuration_are_finite(config):
+    for name, field in config.model_fields.items():
+        if field.annotation in (float, float | None):
+            for value in (math.nan, math.inf, -math.inf):
+                with pytest.raises(ConfigurationError, match=f"{name}: Input should be"):
+                    config.from_mapping({name: value})
+
+
+@pytest.mark.parametrize(
+    ("config", "foreign"), [(PhotonsConfig, "cell"), (TimingConfig, "entrance")]
+)
+def test_keys_without_effect_are_none(config, foreign):
+    with pytest.raises(ConfigurationError, match=f"{foreign}: Extra inputs are not permitted"):
+        config.from_mapping({foreign: 1})
 
 
 def test_the_seeds_tensors_are_read_in_their_order_alone(real_data):

@@ -373,12 +373,15 @@ def test_other_models_are_refused(timing, photon_bundle, repository):
         ConfigurationError, match=r"thickness 10\.0 mm, the configuration says 20\.0"
     ):
         timing({"thickness": 20.0})
-    with pytest.raises(ConfigurationError, match=r"bar_high 770\.0 mm, the configuration says 900"):
-        Timing.from_options({"config": {"bar_high": 900.0}})
-    with pytest.raises(ValueError, match="expected digest"):
-        timing(bundle_digests=["0" * 64])
-    with pytest.raises(ConfigurationError, match="one bundle, found 2"):
-        timing(bundles=[photon_bundle, photon_bundle])
+
+
+def test_a_gap_that_contradicts_the_card_is_refused(timing):
+    shipped = {"bundles": Timing.default_bundles()}
+    with pytest.raises(ConfigurationError, match=r"stood 1\.0 mm .* says gap 5\.0 mm; leave out"):
+        timing({"gap": 5.0}, **shipped)
+    assert timing({"gap": 1.0}, **shipped).config.gap == 1.0
+    # the card of imported weights does not say
+    assert timing({"gap": 5.0}).config.gap == 5.0
 
 
 def test_input_without_its_branches_is_refused(run_bars, timing, bars):
