@@ -18,6 +18,7 @@ from processors.duplicates import repeated_events
 from processors.folders import dataset_folder
 from processors.histogramming import SOURCES
 from processors.plots.columns import plot_column
+from processors.timing.reading import has_content
 from processors.timing.validation import CONTEXT_BINS, EARLIEST, SIGNAL_TIMES
 
 __all__ = ["binned", "distances", "figures", "finish", "resolutions"]
@@ -59,7 +60,9 @@ def finish(accumulator: Result, output_dir: Path) -> dict[str, Any]:
             path = folder / f"{name}.png"
             draw().savefig(path)
             rows["plots"].append(str(path.relative_to(output_dir)))
-        again[dataset] = repeated_events(output_dir / path for path in result["outputs"])
+        again[dataset] = repeated_events(
+            (output_dir / path for path in result["outputs"]), has_content
+        )
         if again[dataset] is not None:
             result.setdefault("counters", {})["events.repeated"] = again[dataset]
     return {**rows, "repeated_events": again}

@@ -327,6 +327,20 @@ def test_an_empty_range_gives_the_full_structure(bars, timing, open_bars, stacke
     assert events_of(result).fields == events_of(stacked).fields
 
 
+def test_empty_events_are_counted_apart_from_repeated_ones(run_bars, timing, tmp_path):
+    content = single()
+    for name, collection in content.items():
+        first = collection[collection.fields[0]]
+        content[name] = collection[(ak.local_index(first, axis=0) >= 10) & (first == first)]
+    twice = {name: ak.concatenate([one, one[-3:]]) for name, one in content.items()}
+    result = run_bars(timing(), write(tmp_path / "empty.root", twice))
+    counters = result["counters"]
+    assert counters["events.without_content"] == 10
+    assert counters["events.repeated_in_chunk"] == 3
+    found = timing().finish({"bars": result}, tmp_path)
+    assert found["repeated_events"] == {"bars": 3}
+
+
 def test_events_without_hits_have_no_photons(run_bars, timing, tmp_path):
     content = single()
     energy = content["HcalBarrelHits"]["EDep"]
