@@ -11,7 +11,14 @@ import numpy as np
 
 from processors.tablefile import read_npz, write_npz
 
-__all__ = ["PHOTONS", "SENSORS", "PhotonTable", "join", "load_photons", "save_photons"]
+__all__ = [
+    "PHOTONS",
+    "SENSORS",
+    "PhotonTable",
+    "join",
+    "load_photons",
+    "save_photons",
+]
 
 FORMAT_VERSION = 2
 OBJECT = "photon"
@@ -89,28 +96,14 @@ def save_photons(path: Path, definitions: Mapping[str, Any], table: PhotonTable)
 def load_photons(paths: Iterable[str | Path]) -> tuple[dict[str, Any], PhotonTable]:
     """Definitions of photons, and all their tables, files in order of their names.
 
-    Raises: ValueError where there is no table, a file is none or does not hold together, or two
-        define a photon otherwise.
+    Raises: ValueError where there is no table, a file is none or does not hold together, or
+        two define a photon otherwise.
     """
-    parts, said = [], None
-    for path in sorted(map(Path, paths)):
-        try:
-            header, arrays = read_npz(path)
-        except (OSError, ValueError, KeyError) as error:
-            message = f"{path} cannot be read as a table ({type(error).__name__}: {error})"
-            raise ValueError(message) from error
-        found = header.get("object"), header.get("version"), set(arrays)
-        if found != (OBJECT, FORMAT_VERSION, {*SENSORS, *PHOTONS}):
-            message = (
-                f"{path} is not a table of photons of version {FORMAT_VERSION}; name files that "
-                "the processor 'photons' wrote"
-            )
-            raise ValueError(message)
-        table = PhotonTable(**arrays)
-        broken = _broken_definitions(header.get("definitions")) or _broken_rows(table)
-        if broken:
-            message = f"{path} is no sound table: {broken}; extract it again"
-            raise ValueError(message)
+    parts: dict[Path, PhotonTable] = {}
+    said: dict[str, Any] | None = None
+    files = sorted(map(Path, paths))
+    for path in files:
+        header, parts[path] = _read(path)
         if said is not None and header != said:
             message = (
                 f"{path} defines photons otherwise than the tables before it: "
@@ -118,11 +111,39 @@ def load_photons(paths: Iterable[str | Path]) -> tuple[dict[str, Any], PhotonTab
             )
             raise ValueError(message)
         said = header
-        parts.append(table)
     if said is None:
         message = "no table of photons; extract them first with the processor 'photons'"
         raise ValueError(message)
-    return dict(said["definitions"]), join(parts)
+    return dict(said["definitions"]), join(parts.values())
+
+
+def _read(path: Path) -> tuple[dict[str, Any], PhotonTable]:
+    """Header and rows of one file.
+
+    Raises: ValueError where it is no table, or does not hold together.
+    """
+    try:
+        header, arrays = read_npz(path)
+    except (OSError, ValueError) as error:
+        why = (error.strerror or "?") if isinstance(error, OSError) else "no npz of plain arrays"
+        message = (
+            f"{path} cannot be read as a table ({why}); name files that the processor 'photons' "
+            "wrote"
+        )
+        raise ValueError(message) from error
+    found = header.get("object"), header.get("version"), set(arrays)
+    if found != (OBJECT, FORMAT_VERSION, {*SENSORS, *PHOTONS}):
+        message = (
+            f"{path} is not a table of photons of version {FORMAT_VERSION}; name files that "
+            "the processor 'photons' wrote"
+        )
+        raise ValueError(message)
+    table = PhotonTable(**arrays)
+    broken = _broken_definitions(header.get("definitions")) or _broken_rows(table)
+    if broken:
+        message = f"{path} is no sound table: {broken}; extract it again"
+        raise ValueError(message)
+    return header, table
 
 
 def _broken_definitions(found: Any) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,10 @@ SMALLEST_BATCH = 8
 """Rows of a step, however small the table; chosen."""
 FEW_MUONS, VALIDATION_OF_FEW = 2000, 0.25
 """Below so many muons a larger share decides which weights are best; chosen."""
+
+
+TABLES, TENSORS = ".npz", ".pt"
+"""Ends of the names of tables that `photons` wrote, of work_eic's."""
 
 
 def photon_layout(definitions: Mapping[str, Any]) -> ObjectLayout:
@@ -82,7 +87,7 @@ class PhotonTraining:
 
     name = "photon"
     networks = NETWORKS
-    endings = (".npz", ".pt")
+    endings = (TABLES, TENSORS)
 
     def extraction(self, options: Mapping[str, Any]) -> Photons:
         """Tables of simulated muons."""
@@ -93,8 +98,13 @@ class PhotonTraining:
 
         Arguments:
             reading: ``order`` and ``lever_arm`` of tensors; ``muons``, one of :data:`HALVES`.
+        Raises: ValueError where a file is neither, or does not go with the others.
         """
-        if all(str(path).endswith(".pt") for path in paths):
+        kinds = {_ending(path) for path in paths}
+        if kinds == {TABLES, TENSORS}:
+            message = f"tables ({TABLES}) and tensors ({TENSORS}) together are not read; name one"
+            raise ConfigurationError(message)
+        if kinds == {TENSORS}:
             definitions, photons = load_tensors(paths, reading["order"], reading["lever_arm"])
         else:
             refuse_told(reading, ("order", "lever_arm"), "tables that say what they hold")
@@ -182,6 +192,22 @@ class PhotonTraining:
             over, spread = metrics["numbers_over_mean"], metrics["numbers_spread"]
             told += f"; photons over their mean {over:.4f}, spread over Poisson's {spread:.2f}"
         return told
+
+
+def _ending(path: str) -> str:
+    """Which of the two kinds of tables a file is by its name.
+
+    Raises: ConfigurationError where it is neither.
+    """
+    ending = Path(path).suffix
+    if ending not in (TABLES, TENSORS) or Path(path).is_dir():
+        what = "a directory" if Path(path).is_dir() else "no table by its name"
+        message = (
+            f"{path} is {what}; name tables of the processor 'photons' ({TABLES}) or tensors of "
+            f"RowanKell/work_eic ({TENSORS})"
+        )
+        raise ConfigurationError(message)
+    return ending
 
 
 def _recipe_of_numbers(rows: int) -> Recipe:

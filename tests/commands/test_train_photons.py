@@ -107,6 +107,37 @@ def test_other_bars_are_no_start(trained, tmp_path, capsys):
     assert "bars with thickness_mm 10.0, the photons are of bars with 20.0" in said
 
 
+def test_patterns_of_tables_are_expanded(trained, tmp_path):
+    tables = trained.with_name("b.training") / "tables"
+    arguments = ["timing.photon", str(tables / "*" / "*.npz"), "--output", str(tmp_path / "again")]
+    assert train([*arguments, "--epochs", "1", *SHORT]) == 0
+    again, first = (Bundle.load(path).card.provenance for path in (tmp_path / "again", trained))
+    assert again["samples"] == first["samples"]
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [
+        ("x.parquet", "x.parquet is a parquet file by its name, this processor reads root files"),
+        ("none.npz", "none.npz cannot be read: No such file or directory"),
+        ("*.npz", "no file matches"),
+    ],
+)
+def test_inputs_that_cannot_serve_are_named(name, complaint, tmp_path, capsys):
+    (tmp_path / "x.parquet").touch()
+    arguments = ["timing.photon", str(tmp_path / name), "--output", str(tmp_path / "b"), *SHORT]
+    assert train(arguments) == 2
+    assert complaint in " ".join(capsys.readouterr().err.split())
+
+
+def test_tables_and_tensors_do_not_mix(trained, tmp_path, capsys):
+    table = next((trained.with_name("b.training") / "tables").rglob("*.npz"))
+    (tmp_path / "a.pt").touch()
+    arguments = ["timing.photon", str(table), str(tmp_path / "a.pt"), "--order", "2024-07"]
+    assert train([*arguments, "--output", str(tmp_path / "b"), *SHORT]) == 2
+    assert "tables (.npz) and tensors (.pt) together" in capsys.readouterr().err
+
+
 def test_broken_tables_end_with_two_and_their_name(trained, tmp_path, capsys):
     table = next((trained.with_name("b.training") / "tables").rglob("*.npz"))
     definitions, photons = load_photons([table])
