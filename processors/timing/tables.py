@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ __all__ = [
     "PhotonTable",
     "join",
     "load_photons",
+    "refuse_repeated",
     "save_photons",
 ]
 
@@ -96,12 +98,13 @@ def save_photons(path: Path, definitions: Mapping[str, Any], table: PhotonTable)
 def load_photons(paths: Iterable[str | Path]) -> tuple[dict[str, Any], PhotonTable]:
     """Definitions of photons, and all their tables, files in order of their names.
 
-    Raises: ValueError where there is no table, a file is none or does not hold together, or
-        two define a photon otherwise.
+    Raises: ValueError where there is no table, a file is none or does not hold together, two
+        define a photon otherwise, or two hold photons of the same muons.
     """
     parts: dict[Path, PhotonTable] = {}
     said: dict[str, Any] | None = None
     files = sorted(map(Path, paths))
+    refuse_repeated(files)
     for path in files:
         header, parts[path] = _read(path)
         if said is not None and header != said:
@@ -114,7 +117,40 @@ def load_photons(paths: Iterable[str | Path]) -> tuple[dict[str, Any], PhotonTab
     if said is None:
         message = "no table of photons; extract them first with the processor 'photons'"
         raise ValueError(message)
+    _refuse_shared_muons({path: np.unique(table.muon) for path, table in parts.items()})
     return dict(said["definitions"]), join(parts.values())
+
+
+def refuse_repeated(files: Sequence[Path]) -> None:
+    """Refuse a file that is named twice.
+
+    Raises: ValueError naming it.
+    """
+    for file, number in Counter(map(Path.absolute, files)).items():
+        if number > 1:
+            message = f"{file} is named {number} times: its photons would count as often"
+            raise ValueError(message)
+
+
+def _refuse_shared_muons(muons: Mapping[Path, np.ndarray]) -> None:
+    """Refuse tables of which two hold the same events.
+
+    Arguments:
+        muons: Of each file, every one once.
+    Raises: ValueError naming both.
+    """
+    files = list(muons)
+    owner = np.repeat(np.arange(len(files)), [len(one) for one in muons.values()])
+    every = np.concatenate(list(muons.values()))
+    order = np.argsort(every, kind="stable")
+    again = np.flatnonzero(every[order][1:] == every[order][:-1])
+    if len(again):
+        first, second = (files[owner[order[again[0] + one]]] for one in (0, 1))
+        message = (
+            f"{second} holds muons that are in {first} too, {len(again):,} are in more than one "
+            "table: their photons would count twice; name one table, or file of events, of them"
+        )
+        raise ValueError(message)
 
 
 def _read(path: Path) -> tuple[dict[str, Any], PhotonTable]:

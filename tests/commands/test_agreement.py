@@ -138,3 +138,9 @@ def test_what_is_no_table_is_told_apart_from_its_options(
     assert complaint in said
     assert "pickle" not in said
     assert "--order" not in said
+
+
+def test_a_file_named_twice_is_refused(repository, tmp_path, capsys):
+    bundle = str(repository / "processors" / "bundles" / "photon_times")
+    assert agreement([bundle, *[str(tmp_path / "a.npz")] * 2]) == 2
+    assert "a.npz is named twice; name it once" in capsys.readouterr().err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -136,6 +137,16 @@ def test_tables_and_tensors_do_not_mix(trained, tmp_path, capsys):
     arguments = ["timing.photon", str(table), str(tmp_path / "a.pt"), "--order", "2024-07"]
     assert train([*arguments, "--output", str(tmp_path / "b"), *SHORT]) == 2
     assert "tables (.npz) and tensors (.pt) together" in capsys.readouterr().err
+
+
+def test_a_table_given_twice_is_refused(trained, tmp_path, capsys):
+    table = next((trained.with_name("b.training") / "tables").rglob("*.npz"))
+    copy = tmp_path / "copy.npz"
+    shutil.copy(table, copy)
+    for other, complaint in ((table, "is named twice"), (copy, "holds muons that are in")):
+        arguments = ["timing.photon", str(table), str(other), "--output", str(tmp_path / "b")]
+        assert train([*arguments, *SHORT]) == 2
+        assert complaint in " ".join(capsys.readouterr().err.split())
 
 
 def test_broken_tables_end_with_two_and_their_name(trained, tmp_path, capsys):

@@ -350,3 +350,31 @@ def test_tables_must_say_what_their_numbers_mean(change, bars, run_bars, tmp_pat
         save_photons(tmp_path / "bad.npz", said, table)
         with pytest.raises(ValueError, match="its definitions need finite numbers, found"):
             load_photons([tmp_path / "bad.npz"])
+
+
+def test_photons_that_would_count_twice_are_refused(bars, run_bars, tmp_path):
+    config = PhotonsConfig(output=str(tmp_path / "out"))
+    definitions, table = rows_of(run_bars(Photons(config), bars))
+    some = np.isin(table.muon, np.unique(table.muon)[:10])
+    first, other = tmp_path / "a.npz", tmp_path / "b.npz"
+    save_photons(first, definitions, table.take(some))
+    save_photons(other, definitions, table.take(~some))
+    assert len(load_photons([first, other])[1].time) == len(table.time)
+    with pytest.raises(ValueError, match=r"a\.npz is named 2 times"):
+        load_photons([first, other, first])
+    save_photons(other, definitions, table)
+    with pytest.raises(ValueError, match=r"b\.npz holds muons that are in .*a\.npz too, 10 are in"):
+        load_photons([first, other])
+
+
+def test_copies_of_a_tensor_are_refused_muons_at_fixed_momentum_are_not(tmp_path):
+    names = [tmp_path / f"{name}.pt" for name in "ab"]
+    for path, time in zip(names, (0.6, 0.7), strict=True):
+        table = torch.full((3, 5), 0.5)
+        table[:, 4] = time
+        torch.save(table, path)
+    _, table = load_tensors(names, "2024-08", 1.0)
+    assert table.kept.tolist() == [3, 3]
+    torch.save(torch.load(names[0]), names[1])
+    with pytest.raises(InputError, match=r"b\.pt holds the photons of .*a\.pt"):
+        load_tensors(names, "2024-08", 1.0)
