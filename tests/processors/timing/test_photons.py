@@ -162,6 +162,16 @@ def test_bad_muons_are_cut_and_counted(change, cut, run_bars, tmp_path):
     assert counters["photons.out"] < whole["photons.out"]
 
 
+def test_photons_that_are_no_numbers_are_not_late(run_bars, tmp_path):
+    content = single()
+    hits = content["HcalBarrelHits"]
+    time = ak.where(ak.local_index(hits["EDep"]) == 3, np.nan, hits["time"])
+    content["HcalBarrelHits"] = ak.with_field(hits, ak.values_astype(time, np.float32), "time")
+    counters = run_bars(Photons(), write(tmp_path / "nan.root", content))["counters"]
+    assert counters["photons.not_finite"] == counters["events.written"] > 0
+    assert counters["photons.too_late"] == 0
+
+
 def test_events_without_particles_photons_or_with_two_muons_are_counted(run_bars, tmp_path):
     content = single()
     particles, hits = content["MCParticles"], content["HcalBarrelHits"]

@@ -262,6 +262,24 @@ def test_photons_of_the_input_are_those_of_their_hits(stacked):
     assert np.abs(full.values() - expected).sum() <= 1e-3 * len(delay) + 4
 
 
+@pytest.mark.parametrize("field", ["time", "position.z"])
+def test_photons_of_the_input_that_are_no_numbers_are_left_out(field, run_bars, timing, tmp_path):
+    content = single()
+    hits = content["HcalBarrelHits"]
+    spoilt = (ak.local_index(hits["EDep"]) == 3) & (ak.local_index(hits["EDep"], axis=0) < 5)
+    values = ak.where(spoilt, np.nan, hits[field])
+    values = ak.values_astype(values, ak.type(hits[field]).content.content.primitive)
+    content["HcalBarrelHits"] = ak.with_field(hits, values, field)
+    result = run_bars(timing(), write(tmp_path / "nan.root", content))
+    counters = result["counters"]
+    assert counters["photons.full.not_finite"] == 5
+    assert counters["photons.full.unmatched"] == 0
+    full = result["hists"]["photon_time"]["full", sum, sum, sum, :]
+    assert full.sum(flow=True).value == counters["photons.full.in"] - 5
+    fraction = result["hists"]["sensor_fraction"]["full", sum, :]
+    assert fraction.sum(flow=True).value == 2 * EVENTS
+
+
 def test_photons_of_the_input_belong_to_their_muon_bar_and_end(stack, open_bars):
     config, counters, truth = TimingConfig(), Counters(), batch(STACK, 0)
     found = read_detector(open_bars(stack), config.hits, counters)
