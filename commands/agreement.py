@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,10 +38,10 @@ def main(argv: Sequence[str]) -> int:
         check_card(bundle.card, str(options.bundle))
         model = resident(options.bundle, device="cpu")
         tables = {}
-        for path in options.photons:
+        for path, name in _names(options.photons).items():
             table = PHOTON_TRAINING.load([path], reading_of(options))
             arm = table.definitions[LEVER_ARM]
-            tables[Path(path).name] = agreement(model, table.photons, arm, options.seed)
+            tables[name] = agreement(model, table.photons, arm, options.seed)
     except (ValueError, OSError) as error:
         complain(error, verbose=options.verbose)
         return 2
@@ -83,6 +84,24 @@ COLUMNS = (
     "KS/muon",
     "chance",
 )
+
+
+def _names(paths: Sequence[str]) -> dict[str, str]:
+    """What each file is called: its name, its path where two have the same name.
+
+    Raises: ValueError where a file is named twice.
+
+    Example:
+        >>> _names(["a/x.npz", "b/x.npz", "b/y.npz"])
+        {'a/x.npz': 'a/x.npz', 'b/x.npz': 'b/x.npz', 'b/y.npz': 'y.npz'}
+    """
+    files = Counter(Path(path).absolute() for path in paths)
+    twice = [str(file) for file, number in files.items() if number > 1]
+    if twice:
+        msg = f"{twice[0]} is named twice; name it once"
+        raise ValueError(msg)
+    names = Counter(Path(path).name for path in paths)
+    return {path: path if names[Path(path).name] > 1 else Path(path).name for path in paths}
 
 
 def _print(tables: dict[str, list[Agreement]]) -> None:

@@ -76,7 +76,11 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--seed", type=int, default=1, metavar="S", help="default: 1")
     parser.add_argument(
-        "--epochs", type=int, metavar="N", help="passes over the table; default: the model's"
+        "--epochs",
+        type=int,
+        metavar="N",
+        help="passes of the flow over the table, other networks have their own; default: the "
+        "model's",
     )
     parser.add_argument("--lr", type=float, metavar="R", help="largest learning rate of the flow")
     parser.add_argument("--threads", type=int, metavar="N", help="default: all cores")

@@ -219,10 +219,8 @@ def _partial(
 def _note_of_parts(dataset: str, parts: Sequence[tuple[str, int, int]]) -> str:
     file, planned, entries = parts[0]
     more = f" and {len(parts) - 1} more files" if len(parts) > 1 else ""
-    return (
-        f"dataset {dataset!r} is read in part: {planned:,} of {entries:,} entries of {file}{more}. "
-        "Sums of weights in Runs count whole files; normalise by sum_genweight.read of the report"
-    )
+    found = f"{planned:,} of {entries:,} entries of {file}{more}"
+    return f"dataset {dataset!r} is read in part: {found}"
 
 
 def _items(

@@ -59,7 +59,8 @@ class FlowTable(NamedTuple):
             validation.
         numbers: int64 ``(n,)``, how many samples a context had, at least ``counts``; ``None``
             where nobody knows.
-        exposure: float64 ``(n,)``, what the mean number is proportional to; goes with ``numbers``.
+        exposure: float64 ``(n,)``, what the mean number is proportional to, NaN where that is
+            unknown: such contexts teach the flow alone; goes with ``numbers``.
     """
 
     conditions: NDArray[np.float32]
@@ -153,12 +154,13 @@ def train_flow(
         model = FlowModel.from_bundle(start_from, where=f"bundle {start_from.card.name!r}")
         learner = TrainableFlow(model.plan)
     trainer = _Trainer(model, learner, table, settings, progress)
+    trainer.check_exposures()
     histories = {"flow": trainer.flow(keep_start=start_from is not None)}
     numbers = model.numbers
     if table.numbers is not None:
         numbers, histories["numbers"] = trainer.numbers(model.numbers)
     trained = FlowModel(model.layout, learner.plan(), model.definitions, numbers)
-    told = {"contexts": len(table.counts), "samples": len(table.targets)}
+    told = {"contexts": len(table.counts), "samples": len(table.targets)} | _unknown(table)
     bundle = flow_bundle(
         trained,
         settings.name or layout.object,
@@ -194,9 +196,11 @@ def check_flow_table(table: FlowTable, layout: ObjectLayout) -> None:
     check_shapes("flow table", shapes)
     check_finite("condition", layout.condition_names, table.conditions)
     check_finite("target", layout.target_names, table.targets)
-    if table.exposure is not None and not (table.exposure > 0).all():
-        msg = "flow table: exposures must be positive and finite; drop contexts without"
-        raise ValueError(msg)
+    if table.exposure is not None:
+        given = table.exposure[~np.isnan(table.exposure)]
+        if not (np.isfinite(given) & (given > 0)).all():
+            msg = "flow table: exposures must be positive and finite; NaN where they are unknown"
+            raise ValueError(msg)
 
 
 class _Trainer:
@@ -221,6 +225,23 @@ class _Trainer:
         self.counts = torch.from_numpy(table.counts).to(device)
         self.offsets = torch.cumsum(self.counts, 0) - self.counts
         self.held = torch.from_numpy(held_back(table.groups, settings.validation, settings.seed))
+        exposure = np.ones(len(table.counts)) if table.exposure is None else table.exposure
+        self.known = torch.from_numpy(~np.isnan(exposure))
+
+    def check_exposures(self) -> None:
+        """Refuse, before the flow is trained, what the numbers cannot be trained on.
+
+        Raises: ValueError where training or validation has no context with an exposure.
+        """
+        if self.table.exposure is None:
+            return
+        train, validation = (int((self.known & side).sum()) for side in (~self.held, self.held))
+        if not (train and validation):
+            msg = (
+                f"flow table: {train} contexts with a known exposure train the numbers, "
+                f"{validation} validate them; give more such contexts, or leave out numbers"
+            )
+            raise ValueError(msg)
 
     def flow(self, *, keep_start: bool) -> History:
         """Train the flow on the contexts that have samples; see :func:`optimise`."""
@@ -233,22 +254,25 @@ class _Trainer:
         return self._run("flow", self.learner, loss, self.counts.cpu() > 0, keep_start)
 
     def numbers(self, start_from: PoissonMean | None) -> tuple[PoissonMean, History]:
-        """Train the mean number of samples, from what a model knows of it, if it does."""
+        """Train the mean number of samples, from what a model knows of it, if it does.
+
+        Contexts without an exposure take no part.
+        """
         table, device = self.table, self.settings.device
         number = torch.from_numpy(np.asarray(table.numbers)).to(device).float()
         exposure = torch.from_numpy(np.asarray(table.exposure)).to(device).float()
         if start_from is None:
             width = self.features.shape[1]
             net = PoissonMean(MlpSpec(width, self.settings.numbers_hidden)).to(device)
-            net.start(number, exposure)
+            known = self.known.to(device)
+            net.start(number[known], exposure[known])
         else:
             net = copy.deepcopy(start_from).to(device).requires_grad_(True)
 
         def loss(rows: Tensor) -> Tensor:
             return net.loss(self.features[rows], exposure[rows], number[rows])
 
-        every = torch.ones(len(number), dtype=torch.bool)
-        history = self._run("numbers", net, loss, every, start_from is not None)
+        history = self._run("numbers", net, loss, self.known, start_from is not None)
         return net.cpu().eval().requires_grad_(False), history
 
     def _density(self, rows: Tensor) -> Tensor:
@@ -292,6 +316,13 @@ class _Trainer:
             fingerprint=f"{self.fingerprint} {settings_of(name, NETWORKS, settings)}",
             keep_start=keep_start,
         )
+
+
+def _unknown(table: FlowTable) -> dict[str, int]:
+    """How many contexts teach the flow alone, where numbers are learnt from the others."""
+    if table.exposure is None or not np.isnan(table.exposure).any():
+        return {}
+    return {"contexts_without_exposure": int(np.isnan(table.exposure).sum())}
 
 
 def _spec(layout: ObjectLayout, settings: FlowSettings) -> FlowSpec:

@@ -14,13 +14,15 @@ __all__ = ["FlashSimConfig", "FlowConfig", "ProcessorConfig"]
 
 
 class ProcessorConfig(BaseModel):
-    """Configuration that every processor understands; frozen, unknown keys refused.
+    """Configuration that every processor understands; frozen.
+
+    Unknown keys are refused, as are numbers that are not finite.
 
     A YAML file may hold any of the keys (``to_yaml`` writes all of them); ``description`` of each
     field says what it means.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     output: str | None = Field(None, description="directory of the run; none: nothing is written")
     seed: int = Field(1, ge=0, lt=2**63, description="seed of every random number")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import uproot
 
@@ -15,7 +16,9 @@ __all__ = ["repeated_events"]
 KEYS = ("run", "luminosityBlock", "event", "fold")
 
 
-def repeated_events(paths: Iterable[Path]) -> int | None:
+def repeated_events(
+    paths: Iterable[Path], told: Callable[[np.ndarray], np.ndarray] | None = None
+) -> int | None:
     """Events whose (run, luminosity block, event) occurred before in any of the files.
 
     Such events share their noise: their simulations are not independent. Oversampled copies of an
@@ -23,12 +26,14 @@ def repeated_events(paths: Iterable[Path]) -> int | None:
 
     Arguments:
         paths: Output files of one dataset.
+        told: Which event numbers ``(n,)`` tell events apart; all of them by default.
     Returns: ``None`` where it cannot be known: nothing was written, or a file is gone.
     """
     files = list(paths)
     if not files or not all(path.is_file() for path in files):
         return None
-    return repeated(join([_identities(path) for path in files]))
+    ids = join([_identities(path) for path in files])
+    return repeated(ids if told is None else ids.take(told(ids.event)))
 
 
 def _identities(path: Path) -> EventIds:

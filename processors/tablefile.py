@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,8 @@ import numpy as np
 __all__ = ["HEADER", "read_npz", "write_npz"]
 
 HEADER = "header"
+NO_TABLE = (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, zlib.error)
+"""What numpy, zip and JSON say of files that are something else."""
 
 
 def write_npz(path: Path, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
@@ -33,8 +37,15 @@ def write_npz(path: Path, header: Mapping[str, Any], arrays: Mapping[str, np.nda
 
 
 def read_npz(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Header, arrays of a table."""
-    with np.load(path, allow_pickle=False) as file:
-        arrays = {name: file[name] for name in file.files if name != HEADER}
-        header: dict[str, Any] = json.loads(file[HEADER].tobytes())
+    """Header, arrays of a table.
+
+    Raises: OSError; ValueError where the file is none.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files if name != HEADER}
+            header: dict[str, Any] = dict(json.loads(file[HEADER].tobytes()))
+    except NO_TABLE as error:
+        message = f"{path} is no npz of plain arrays with a header"
+        raise ValueError(message) from error
     return header, arrays

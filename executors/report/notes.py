@@ -15,6 +15,8 @@ COUNTED: dict[str, str] = {
     r"events\.repeated": "{n:,} events occur more than once; copies share their noise, so they are "
     "not independent",
     r"events\.repeated_in_chunk": "{n:,} events occur more than once inside a chunk",
+    r"events\.without_content": "{n:,} events are empty; they are not among those that occur more "
+    "than once",
     r"events\.digested_identity": "{n:,} events have no number; a digest of their content was "
     "taken",
     r"events\.pileup_drawn": "{n:,} events have no pile-up columns; they were drawn",
@@ -23,6 +25,11 @@ COUNTED: dict[str, str] = {
     r"(.*clip.*)": "{n:,} values were clipped to what their column can hold ({0})",
 }
 """Counter of a dataset (pattern of the whole name) to what it means where it is not zero."""
+MISSING = "chunks or files are missing; what is here is of the others alone"
+INCOMPLETE = (
+    "the normalisation is incomplete, chunks or files are missing; normalise by sum_genweight.read "
+    "of the report, not by Runs"
+)
 
 
 def notes_of(
@@ -60,9 +67,12 @@ def _counted(counters: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _normalisation(name: str, data: Mapping[str, Any]) -> Iterator[str]:
-    """Tell of sums of weights that failures spoil; the plan tells of files read in part."""
+    """Tell what is missing; of sums of weights only where the processor read weights."""
+    weighted = data["sum_genweight"]["read"] is not None
     if data["chunks"]["failed"] or data["files"]["unknown"]:
+        yield f"{name}: {INCOMPLETE if weighted else MISSING}"
+    elif weighted and not data["normalisation_complete"]:
         yield (
-            f"{name}: the normalisation is incomplete, chunks or files are missing; normalise by "
-            "sum_genweight.read of the report, not by Runs"
+            f"{name}: sums of weights in Runs count whole files, of which parts were read; "
+            "normalise by sum_genweight.read of the report"
         )

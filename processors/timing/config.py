@@ -12,42 +12,31 @@ from processors.config import FlowConfig, ProcessorConfig
 from processors.timing.cells import CellFields
 from processors.timing.waveform import Pulse, Readout
 
-__all__ = ["BarConfig", "PhotonsConfig", "TimingConfig"]
+__all__ = ["GAP", "BarConfig", "PhotonsConfig", "TimingConfig"]
+
+GAP = 1.0
+"""mm from the gun of a training to the bar; RowanKell/work_eic."""
+MOST_SAMPLES = 10_000
+"""In a sensor's record: 80 kB of memory each; chosen."""
+ROUNDING = 1e-6
+"""Samples by which a length may miss a multiple: that of decimal fractions."""
 
 
 class BarConfig(ProcessorConfig):
-    """Where bars are and how a file tells them.
-
-    Defaults are those of RowanKell/work_eic (``epic_klmws_only``); the cell ids are those of
-    ``samples.timing``: DD4hep's are in the ``<readout>`` of the compact file.
-    """
+    """Where bars are; defaults are those of RowanKell/work_eic (``epic_klmws_only``)."""
 
     hits: str = Field("HcalBarrelHits", description="collection of hits")
-    cell: str = Field(
-        "system:8,stave:4,layer:6,segment:4,sensor:2", description="fields of a cell id, as DD4hep"
-    )
-    bar_fields: tuple[str, ...] = Field(
-        ("system", "stave", "layer", "segment"), description="fields that tell a bar"
-    )
     bar_low: float = Field(-735.0, description="z of the low end of a bar, mm")
     bar_high: float = Field(770.0, description="z of the high end, mm")
-    entrance: float = Field(1770.3, description="x where particles enter the first bar, mm")
     thickness: float = Field(10.0, gt=0, description="of a bar, mm")
-    gap: float = Field(1.0, ge=0, description="from the gun to the bar, mm")
     block_events: int = Field(2_000, ge=1, description="events held in memory at a time")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
-        if not -math.inf < self.bar_low < self.bar_high < math.inf:
+        if not self.bar_low < self.bar_high:
             message = f"bar_low {self.bar_low} must lie below bar_high {self.bar_high}"
             raise ValueError(message)
-        self.fields.mask(self.bar_fields)
         return self
-
-    @cached_property
-    def fields(self) -> CellFields:
-        """The cell ids' fields."""
-        return CellFields.parse(self.cell)
 
 
 class PhotonsConfig(BarConfig):
@@ -57,6 +46,8 @@ class PhotonsConfig(BarConfig):
     is 6 mm since August 2024, the gap and half of a bar of 10 mm; its ``t_hit`` ends at 0.06 ns.
     """
 
+    entrance: float = Field(1770.3, description="x where particles enter the first bar, mm")
+    gap: float = Field(GAP, ge=0, description="from the gun to the bar, mm")
     lever_arm: float = Field(
         1.0,
         ge=0,
@@ -79,8 +70,24 @@ class PhotonsConfig(BarConfig):
 
 
 class TimingConfig(BarConfig, FlowConfig):
-    """Configuration of :class:`processors.timing.processor.Timing`."""
+    """Configuration of :class:`processors.timing.processor.Timing`.
 
+    The cell ids are those of ``samples.timing``: DD4hep's are in the ``<readout>`` of the compact
+    file.
+    """
+
+    cell: str = Field(
+        "system:8,stave:4,layer:6,segment:4,sensor:2", description="fields of a cell id, as DD4hep"
+    )
+    bar_fields: tuple[str, ...] = Field(
+        ("system", "stave", "layer", "segment"), description="fields that tell a bar"
+    )
+    gap: float | None = Field(
+        None,
+        ge=0,
+        description=f"from the gun of the training to the bar, mm, of models whose card does not "
+        f"say; default: {GAP:g}",
+    )
     hit_depth: float = Field(
         0.0, description="how far behind the entrance of a bar the position of a hit lies, mm"
     )
@@ -102,7 +109,7 @@ class TimingConfig(BarConfig, FlowConfig):
 
     @model_validator(mode="after")
     def _can_be_read_out(self) -> Self:
-        if not self.pulse_rise < self.pulse_fall < math.inf:
+        if not self.pulse_rise < self.pulse_fall:
             message = (
                 f"pulse_rise {self.pulse_rise} must lie below pulse_fall {self.pulse_fall}, ns"
             )
@@ -113,7 +120,25 @@ class TimingConfig(BarConfig, FlowConfig):
                 f"{self.window} must rise, ns"
             )
             raise ValueError(message)
+        if self.window / self.sample_interval > MOST_SAMPLES:
+            message = (
+                f"window {self.window} ns has more than {MOST_SAMPLES:,} samples of "
+                f"sample_interval {self.sample_interval} ns; shorten it, or lengthen that"
+            )
+            raise ValueError(message)
+        for name in ("window", "integration"):
+            _end_with_a_sample(name, getattr(self, name), self.sample_interval)
         return self
+
+    @model_validator(mode="after")
+    def _cells_tell_bars(self) -> Self:
+        self.fields.mask(self.bar_fields)
+        return self
+
+    @cached_property
+    def fields(self) -> CellFields:
+        """The cell ids' fields."""
+        return CellFields.parse(self.cell)
 
     @cached_property
     def readout(self) -> Readout:
@@ -121,3 +146,18 @@ class TimingConfig(BarConfig, FlowConfig):
         pulse = Pulse(self.pulse_rise, self.pulse_fall)
         clock = (self.sample_interval, self.window, self.integration)
         return Readout(pulse, *clock, self.fraction, self.threshold)
+
+
+def _end_with_a_sample(name: str, length: float, interval: float) -> None:
+    """Refuse a length, ns, that would be rounded to whole samples.
+
+    Raises: ValueError naming the lengths beside it.
+    """
+    samples = length / interval
+    if abs(samples - round(samples)) > ROUNDING:
+        low, high = (round(edge(samples) * interval, 9) for edge in (math.floor, math.ceil))
+        message = (
+            f"{name} {length} ns is no multiple of sample_interval {interval} ns; take {low:g} or "
+            f"{high:g}"
+        )
+        raise ValueError(message)

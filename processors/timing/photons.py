@@ -21,6 +21,7 @@ from processors.timing.tables import PhotonTable, join, save_photons
 
 __all__ = ["CUTS", "LIGHT_SPEED", "Photons", "definitions_of", "photon_rows"]
 
+POSITION = ("position.x", "position.z")
 LIGHT_SPEED = 299.792458
 """mm/ns."""
 CUTS = (
@@ -104,10 +105,13 @@ def photon_rows(found: Detector, config: PhotonsConfig, counters: Counters) -> P
     counters["photons.in"] += int(optical.sum())
     depth = hits["position.x"] - config.entrance
     inside = (depth >= 0) & (depth <= config.thickness)
-    counters["photons.other_bar"] += int((optical & ~inside & good[hits.event]).sum())
-    seen = np.flatnonzero(optical & inside & good[hits.event])
+    passed = optical & good[hits.event]
+    finite = np.logical_and.reduce([np.isfinite(hits[n]) for n in ("time", *POSITION)])
+    counters["photons.not_finite"] += int((passed & ~finite).sum())
+    counters["photons.other_bar"] += int((passed & finite & ~inside).sum())
+    seen = np.flatnonzero(passed & finite & inside)
     time = hits["time"][seen].astype(np.float64)
-    early = np.isfinite(time) & (time < config.max_time)
+    early = time < config.max_time
     counters["photons.too_late"] += int((~early).sum())
     seen, time = seen[early], time[early]
     high = hits["position.z"][seen] > 0.5 * (config.bar_low + config.bar_high)

@@ -24,7 +24,7 @@ from processors.timing import sensors
 from processors.timing.conditions import CONTEXT, EXIT, UNITS
 from processors.timing.config import TimingConfig
 from processors.timing.output import event_content
-from processors.timing.reading import Detector, read_detector, require_detector
+from processors.timing.reading import Detector, has_content, read_detector, require_detector
 from processors.timing.schema import DetectorSchema
 from processors.timing.summary import finish
 from processors.timing.validation import TimingValidation, reference
@@ -38,6 +38,7 @@ BUNDLE = Path(__file__).parents[1] / "bundles" / "photon_times"
 COUNTERS = (
     "events.read",
     "events.written",
+    "events.without_content",
     "events.without_hits",
     "events.with_contexts_outside",
     "events.digested_identity",
@@ -130,7 +131,8 @@ class Timing(FlowProcessor):
                 chunk.run(block, writer)
             if not chunk.seen:
                 chunk.run(Block(events, 0, 0), writer)
-        chunk.counters["events.repeated_in_chunk"] += repeated(join(chunk.seen))
+        ids = join(chunk.seen)
+        chunk.counters["events.repeated_in_chunk"] += repeated(ids.take(has_content(ids.event)))
         chunk.counters.loads([chunk.model])
         outputs = [] if writer is None else [str(writer.path)]
         result = {"hists": chunk.validation.hists, "counters": dict(chunk.counters)}
@@ -167,6 +169,7 @@ class _Chunk:
         events = len(hits.counts)
         counters["events.read"] += events
         counters["events.digested_identity"] += events
+        counters["events.without_content"] += int((~has_content(found.ids.event)).sum())
         counters["events.without_hits"] += int((hits.counts == 0).sum())
         contexts = [
             self._simulate(found, hits.between(*span), np.arange(*span), writer)
@@ -265,3 +268,10 @@ def _check_geometry(card: Card, path: str, config: TimingConfig) -> None:
                 f"says {found} mm; set the key {key!r}, or take another bundle"
             )
             raise ConfigurationError(message)
+    trained = definitions.get("gap_mm")
+    if config.gap is not None and trained is not None and trained != config.gap:
+        message = (
+            f"bundle {path} says that its gun stood {trained} mm before the bar, the configuration "
+            f"says gap {config.gap} mm; leave out the key 'gap'"
+        )
+        raise ConfigurationError(message)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +13,7 @@ from processors.identity import EventIds, content_digest
 from processors.jagged import Flat, counts_to_offsets, flat_field
 from processors.location import location
 
-__all__ = ["OPTICAL", "Detector", "read_detector", "require_detector"]
+__all__ = ["OPTICAL", "Detector", "has_content", "read_detector", "require_detector"]
 
 OPTICAL = -22
 """PDG number that Geant4 gives optical photons."""
@@ -47,6 +48,13 @@ GENERATIONS = 1000
 """Most steps from a particle to the generated one it comes from; chosen."""
 LINKS = ("_{hits}_MCParticle.index", "_{hits}_particle.index")
 """Branch that says whose a hit is, in old and in newer files."""
+
+
+IDENTITY = (
+    ("PDG", ("PDG", "vertex.z", "momentum.x", "momentum.y", "momentum.z")),
+    ("pdg", ("cellID", "EDep", "time", "position.z")),
+)
+"""Of particles and of hits: column that tells their kind, columns that an event's digest is of."""
 
 
 class Detector(NamedTuple):
@@ -207,13 +215,28 @@ def _collection(events: Any, name: str, fields: tuple[str, ...]) -> Flat:
     return Flat(counts, columns)
 
 
+def has_content(event: np.ndarray) -> np.ndarray:
+    """Whether events have particles or deposits, by their digests ``(n,)``.
+
+    Example:
+        >>> has_content(np.array([12], dtype=np.uint64)).tolist()
+        [True]
+    """
+    return event != _nobody()
+
+
+@cache
+def _nobody() -> np.uint64:
+    """Digest of an event without particles and deposits."""
+    nothing = np.zeros(1, dtype=np.int64)
+    columns = (dict.fromkeys((kind, *names), nothing[:0]) for kind, names in IDENTITY)
+    return np.uint64(_identity(*(Flat(nothing, one) for one in columns)).event[0])
+
+
 def _identity(particles: Flat, hits: Flat) -> EventIds:
     """Digest of the particles, of the hits, photons left out: files may hold them or not."""
     digest = np.zeros(len(hits.counts), dtype=np.uint64)
-    for flat, kind, names in (
-        (particles, "PDG", ("PDG", "vertex.z", "momentum.x", "momentum.y", "momentum.z")),
-        (hits, "pdg", ("cellID", "EDep", "time", "position.z")),
-    ):
+    for flat, (kind, names) in zip((particles, hits), IDENTITY, strict=True):
         some = flat.select(flat[kind] != OPTICAL, names)
         digest = digest * np.uint64(3) + content_digest(some)
     zero = np.zeros(len(digest), dtype=np.uint32)

@@ -11,7 +11,7 @@ from flows.noise import Identity, words
 from processors.counters import Counters
 from processors.identity import EventIds
 from processors.timing.conditions import conditions
-from processors.timing.config import TimingConfig
+from processors.timing.config import GAP, TimingConfig
 from processors.timing.hits import BarHits, photon_yield
 
 __all__ = ["COUNTERS", "LOW_HIGH", "Model", "Seen", "contexts", "poisson", "see"]
@@ -111,10 +111,9 @@ def see(
         dataset: Name of the dataset.
         counters: :data:`COUNTERS` are added to.
     """
-    definitions = model.card.spec["definitions"]
-    depth = definitions["lever_arm_mm"] - definitions.get("gap_mm", config.gap)
-    context = contexts(hits, depth, config)
-    given = conditions(context, model.card.layout.condition_names, definitions)
+    context = contexts(hits, _depth(model, config), config)
+    card = model.card
+    given = conditions(context, card.layout.condition_names, card.spec["definitions"])
     how = "clip" if config.outside == "clip" else "flag"
     mean = _means(hits, given, model, config, how, counters)
     identity = _identity(hits, fold, ids, config.seed, dataset)
@@ -137,6 +136,13 @@ def see(
     _count(counters, drawn.counters, usable, delays)
     shape = mean.shape
     return Seen(mean, counts.reshape(shape), outside.reshape(shape), context, delays)
+
+
+def _depth(model: Model, config: TimingConfig) -> float:
+    """How far behind the entrance of a bar the model's z lies, mm."""
+    definitions = model.card.spec["definitions"]
+    gap = GAP if config.gap is None else config.gap
+    return float(definitions["lever_arm_mm"] - definitions.get("gap_mm", gap))
 
 
 def _means(

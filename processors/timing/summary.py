@@ -10,6 +10,7 @@ from processors.duplicates import repeated_events
 from processors.folders import dataset_folder
 from processors.timing.comparison import binned, distances, resolutions
 from processors.timing.figures import figures
+from processors.timing.reading import has_content
 
 __all__ = ["finish"]
 
@@ -39,7 +40,9 @@ def finish(accumulator: Result, output_dir: Path) -> dict[str, Any]:
             path = folder / f"{name}.png"
             draw().savefig(path)
             rows["plots"].append(str(path.relative_to(output_dir)))
-        again[dataset] = repeated_events(output_dir / path for path in result["outputs"])
+        again[dataset] = repeated_events(
+            (output_dir / path for path in result["outputs"]), has_content
+        )
         if again[dataset] is not None:
             result.setdefault("counters", {})["events.repeated"] = again[dataset]
     return {**rows, "repeated_events": again}

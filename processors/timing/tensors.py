@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from processors.identity import content_digest
 from processors.jagged import Flat
 from processors.timing.config import PhotonsConfig
 from processors.timing.photons import definitions_of
-from processors.timing.tables import PhotonTable, join
+from processors.timing.tables import PhotonTable, join, refuse_repeated
 
 __all__ = ["LEVER_ARM", "ORDERS", "load_tensor", "load_tensors"]
 
@@ -43,9 +44,11 @@ def load_tensors(
 
     The files say neither; the geometry is that of 2024, bars of 10 mm.
 
-    Raises: InputError where the order or the lever arm is not told, or as :func:`load_tensor`.
+    Raises: InputError where the order or the lever arm is not told, or as :func:`load_tensor`;
+        ValueError where two files are the same.
     """
     files = sorted(map(Path, paths))
+    refuse_repeated(files)
     if order is None or lever_arm is None:
         message = (
             f"{files[0]} says neither the order of its columns nor which z they hold; give --order "
@@ -53,7 +56,22 @@ def load_tensors(
         )
         raise InputError(message)
     config = PhotonsConfig.from_mapping({"lever_arm": lever_arm})
-    return definitions_of(config), join(load_tensor(path, order) for path in files)
+    tables = [load_tensor(path, order) for path in files]
+    _refuse_copies(files, tables)
+    return definitions_of(config), join(tables)
+
+
+def _refuse_copies(files: Sequence[Path], tables: Sequence[PhotonTable]) -> None:
+    """Refuse photons that are in two files; muons alone may well be, at fixed momenta.
+
+    Raises: InputError naming both.
+    """
+    seen: dict[bytes, Path] = {}
+    for path, table in zip(files, tables, strict=True):
+        other = seen.setdefault(hashlib.sha256(table.time.tobytes()).digest(), path)
+        if other != path:
+            message = f"{path} holds the photons of {other}, which would count twice; name one"
+            raise InputError(message)
 
 
 def load_tensor(path: str | Path, order: str) -> PhotonTable:

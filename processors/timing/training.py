@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -37,10 +38,16 @@ BEHIND_SENSOR = 10.0
 """mm added to the distance from the sensor before its logarithm, as in the yield formula."""
 GENTLE = Recipe(epochs=100, batch=16, lr=2e-5, patience=20)
 """Fine-tuning: networks of work_eic see lengths in mm, which larger steps than its own break."""
-NUMBERS, LEAST_STEPS = Recipe(epochs=100, batch=512, lr=3e-3), 2000
-"""Training of the numbers, with as many more passes as so many steps take; chosen."""
+NUMBERS, STEPS_PER_EPOCH = Recipe(epochs=100, batch=512, lr=3e-3, patience=100), 20
+"""Training of the numbers; smaller tables have smaller batches, for about so many steps; chosen."""
+SMALLEST_BATCH = 8
+"""Rows of a step, however small the table; chosen."""
 FEW_MUONS, VALIDATION_OF_FEW = 2000, 0.25
 """Below so many muons a larger share decides which weights are best; chosen."""
+
+
+TABLES, TENSORS = ".npz", ".pt"
+"""Ends of the names of tables that `photons` wrote, of work_eic's."""
 
 
 def photon_layout(
@@ -86,7 +93,7 @@ class PhotonTraining:
 
     name = "photon"
     networks = NETWORKS
-    endings = (".npz", ".pt")
+    endings = (TABLES, TENSORS)
 
     def extraction(self, options: Mapping[str, Any]) -> Photons:
         """Tables of simulated muons."""
@@ -97,8 +104,13 @@ class PhotonTraining:
 
         Arguments:
             reading: ``order`` and ``lever_arm`` of tensors; ``muons``, one of :data:`HALVES`.
+        Raises: ValueError where a file is neither, or does not go with the others.
         """
-        if all(str(path).endswith(".pt") for path in paths):
+        kinds = {_ending(path) for path in paths}
+        if kinds == {TABLES, TENSORS}:
+            message = f"tables ({TABLES}) and tensors ({TENSORS}) together are not read; name one"
+            raise ConfigurationError(message)
+        if kinds == {TENSORS}:
             definitions, photons = load_tensors(paths, reading["order"], reading["lever_arm"])
         else:
             refuse_told(reading, ("order", "lever_arm"), "tables that say what they hold")
@@ -133,8 +145,7 @@ class PhotonTraining:
         """Fit the times, and the numbers of photons where the energies are known."""
         photons, definitions = table.photons, table.definitions
         layout = photon_layout(table.definitions)
-        passes = max(NUMBERS.epochs, -(-LEAST_STEPS * NUMBERS.batch // max(len(photons.z), 1)))
-        numbers = dataclasses.replace(NUMBERS, epochs=passes, patience=passes)
+        numbers = _recipe_of_numbers(int(_known(photons).sum()))
         settings = FlowSettings(**run, numbers=numbers, seed_system="RowanKell/work_eic")
         if len(np.unique(photons.muon)) < FEW_MUONS:
             settings = dataclasses.replace(settings, validation=VALIDATION_OF_FEW)
@@ -175,7 +186,7 @@ class PhotonTraining:
             "ks_per_muon": rows[0].ks_per_muon,
             "held_out_photons": rows[0].photons,
         }
-        known = np.isfinite(table.photons.energy)
+        known = _known(table.photons)
         if model.counts_samples and known.any():
             photons = table.photons.take(known)
             trained = model.card.spec["definitions"][LEVER_ARM]
@@ -193,27 +204,64 @@ class PhotonTraining:
         return told
 
 
+def _ending(path: str) -> str:
+    """Which of the two kinds of tables a file is by its name.
+
+    Raises: ConfigurationError where it is neither.
+    """
+    ending = Path(path).suffix
+    if ending not in (TABLES, TENSORS) or Path(path).is_dir():
+        what = "a directory" if Path(path).is_dir() else "no table by its name"
+        message = (
+            f"{path} is {what}; name tables of the processor 'photons' ({TABLES}) or tensors of "
+            f"RowanKell/work_eic ({TENSORS})"
+        )
+        raise ConfigurationError(message)
+    return ending
+
+
+def _recipe_of_numbers(rows: int) -> Recipe:
+    """Recipe of a table of so many rows: an epoch has about twenty steps or more.
+
+    Example:
+        >>> [_recipe_of_numbers(rows).batch for rows in (10, 1_000, 300_000)]
+        [8, 50, 512]
+    """
+    batch = min(max(rows // STEPS_PER_EPOCH, SMALLEST_BATCH), NUMBERS.batch)
+    return dataclasses.replace(NUMBERS, batch=batch)
+
+
+def _known(photons: PhotonTable) -> np.ndarray:
+    """Rows ``(n,)`` whose energy in the bar can be the exposure of their numbers."""
+    energy = photons.energy
+    known: np.ndarray = np.isfinite(energy) & (energy > 0)
+    return known
+
+
 def _flow_table(photons: PhotonTable, given: np.ndarray) -> FlowTable:
-    """Photons as flows are trained on them; numbers where every row has an energy.
+    """Photons as flows are trained on them; numbers are learnt from rows with an energy.
 
     Arguments:
         photons: Rows.
         given: Their conditions, ``(n, C)``.
     """
-    unknown = int((~np.isfinite(photons.energy)).sum())
+    known = _known(photons)
+    unknown, some = int((~known).sum()), bool(known.any())
     if unknown:
         logger.warning(
-            "numbers of photons are not learnt: the energy in the bar is unknown in %d of %d rows",
+            "numbers of photons are %s: %d of %d rows have no positive energy in the bar",
+            "learnt without some muons" if some else "not learnt",
             unknown,
-            len(photons.energy),
+            len(known),
         )
+    energy = np.where(known, photons.energy, np.nan).astype(np.float64)
     return FlowTable(
         conditions=given.astype(np.float32),
         counts=photons.kept.astype(np.int64),
         targets=photons.time[:, None],
         groups=photons.muon,
-        numbers=None if unknown else photons.number.astype(np.int64),
-        exposure=None if unknown else photons.energy.astype(np.float64),
+        numbers=photons.number.astype(np.int64) if some else None,
+        exposure=energy if some else None,
     )
 
 

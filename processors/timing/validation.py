@@ -137,7 +137,8 @@ def reference(
     """Photons of the input, as those of the hits that made them.
 
     A photon belongs to its parent's hit in its bar; where the file tells no parents, to the one
-    hit in its bar. ``photons.full.in``, ``photons.full.unmatched`` count them.
+    hit in its bar. ``photons.full.in`` counts them, ``photons.full.unmatched`` and
+    ``photons.full.not_finite`` (time or place) those of them that are left out.
 
     Arguments:
         found: Particles and hits of the input.
@@ -145,14 +146,18 @@ def reference(
         config: Geometry.
         contexts: Of the hits, ``(n, 2, 3)``.
     """
-    optical = np.flatnonzero(found.hits["pdg"] == OPTICAL)
+    every = np.flatnonzero(found.hits["pdg"] == OPTICAL)
+    optical = every[
+        np.isfinite(found.hits["time"][every]) & np.isfinite(found.hits["position.z"][every])
+    ]
     columns = {name: found.hits[name][optical] for name in ("cellID", "time", "position.z")}
     event = found.hits.event[optical]
     bar = columns["cellID"].astype(np.uint64) & config.fields.mask(config.bar_fields)
     parent = found.hits["parent"][optical] if found.parents else None
     owner = _owner(hits, event, bar, parent)
     matched = np.flatnonzero(owner >= 0)
-    counters["photons.full.in"] += len(optical)
+    counters["photons.full.in"] += len(every)
+    counters["photons.full.not_finite"] += len(every) - len(optical)
     counters["photons.full.unmatched"] += len(optical) - len(matched)
     owner = owner[matched]
     high = columns["position.z"][matched] > 0.5 * (config.bar_low + config.bar_high)

@@ -121,3 +121,34 @@ def test_tensors_say_nothing_of_themselves(repository, tmp_path, capsys):
     torch.save(torch.zeros(2, 5), table)
     assert agreement([bundle, str(table)]) == 2
     assert "give --order (2024-07 or 2024-08) and --lever-arm" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [
+        ("bars.root", "bars.root is no table by its name; name tables"),
+        ("weights.pth", "weights.pth is no table by its name; name tables"),
+        ("folder", "folder is a directory; name tables"),
+        ("bars.npz", "bars.npz cannot be read as a table (no npz of plain arrays)"),
+        ("none.npz", "none.npz cannot be read as a table (No such file or directory)"),
+    ],
+)
+def test_what_is_no_table_is_told_apart_from_its_options(
+    name, complaint, repository, tmp_path, capsys
+):
+    (tmp_path / "folder").mkdir()
+    for kind in ("bars.root", "weights.pth", "bars.npz"):
+        (tmp_path / kind).write_bytes(b"root")
+    bundle = str(repository / "processors" / "bundles" / "photon_times")
+    options = [] if name.endswith("npz") else ["--order", "2024-07", "--lever-arm", "1"]
+    assert agreement([bundle, str(tmp_path / name), *options]) == 2
+    said = capsys.readouterr().err
+    assert complaint in said
+    assert "pickle" not in said
+    assert "--order" not in said
+
+
+def test_a_file_named_twice_is_refused(repository, tmp_path, capsys):
+    bundle = str(repository / "processors" / "bundles" / "photon_times")
+    assert agreement([bundle, *[str(tmp_path / "a.npz")] * 2]) == 2
+    assert "a.npz is named twice; name it once" in capsys.readouterr().err

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pytest
+import uproot
 
 from commands.agreement import main as agreement
 from commands.bundle import main as bundle
@@ -16,7 +18,8 @@ from flows.reference import compare
 from flows.resident import resident
 from processors.timing.tables import load_photons, save_photons
 from samples.timing.bar import photon_yield
-from samples.timing.production import Request, produce
+from samples.timing.edm4hep import make_tree
+from samples.timing.production import Request, content_of, produce
 
 SHORT = ["--executor", "iterative", "--threads", "1"]
 REAL = "vary_1file_1000events_file0.pt"
@@ -103,6 +106,74 @@ def test_other_bars_are_no_start(trained, tmp_path, capsys):
     assert train([*arguments, "--output", str(tmp_path / "b"), *SHORT]) == 2
     said = " ".join(capsys.readouterr().err.split())
     assert "bars with thickness_mm 10.0, the photons are of bars with 20.0" in said
+
+
+def test_patterns_of_tables_are_expanded(trained, tmp_path):
+    tables = trained.with_name("b.training") / "tables"
+    arguments = ["timing.photon", str(tables / "*" / "*.npz"), "--output", str(tmp_path / "again")]
+    assert train([*arguments, "--epochs", "1", *SHORT]) == 0
+    again, first = (Bundle.load(path).card.provenance for path in (tmp_path / "again", trained))
+    assert again["samples"] == first["samples"]
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [
+        ("x.parquet", "x.parquet is a parquet file by its name, this processor reads root files"),
+        ("none.npz", "none.npz cannot be read: No such file or directory"),
+        ("*.npz", "no file matches"),
+    ],
+)
+def test_inputs_that_cannot_serve_are_named(name, complaint, tmp_path, capsys):
+    (tmp_path / "x.parquet").touch()
+    arguments = ["timing.photon", str(tmp_path / name), "--output", str(tmp_path / "b"), *SHORT]
+    assert train(arguments) == 2
+    assert complaint in " ".join(capsys.readouterr().err.split())
+
+
+def test_tables_and_tensors_do_not_mix(trained, tmp_path, capsys):
+    table = next((trained.with_name("b.training") / "tables").rglob("*.npz"))
+    (tmp_path / "a.pt").touch()
+    arguments = ["timing.photon", str(table), str(tmp_path / "a.pt"), "--order", "2024-07"]
+    assert train([*arguments, "--output", str(tmp_path / "b"), *SHORT]) == 2
+    assert "tables (.npz) and tensors (.pt) together" in capsys.readouterr().err
+
+
+def test_a_table_given_twice_is_refused(trained, tmp_path, capsys):
+    table = next((trained.with_name("b.training") / "tables").rglob("*.npz"))
+    copy = tmp_path / "copy.npz"
+    shutil.copy(table, copy)
+    for other, complaint in ((table, "is named twice"), (copy, "holds muons that are in")):
+        arguments = ["timing.photon", str(table), str(other), "--output", str(tmp_path / "b")]
+        assert train([*arguments, *SHORT]) == 2
+        assert complaint in " ".join(capsys.readouterr().err.split())
+
+
+def test_broken_tables_end_with_two_and_their_name(trained, tmp_path, capsys):
+    table = next((trained.with_name("b.training") / "tables").rglob("*.npz"))
+    definitions, photons = load_photons([table])
+    save_photons(tmp_path / "bad.npz", definitions, photons._replace(kept=photons.kept + 1))
+    arguments = ["timing.photon", str(tmp_path / "bad.npz"), "--output", str(tmp_path / "b")]
+    assert train([*arguments, *SHORT]) == 2
+    assert "bad.npz is no sound table" in " ".join(capsys.readouterr().err.split())
+
+
+def test_events_that_give_no_row_are_told_with_what_was_cut(muons, tmp_path, capsys):
+    config = tmp_path / "c.yaml"
+    config.write_text("min_momentum: 9.9999\n")
+    arguments = ["timing.photon", str(muons), "--output", str(tmp_path / "b"), *SHORT]
+    assert train([*arguments, "--config", str(config)]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "no event gave a row to train on: 600 events read, cut: " in said
+    assert " momentum; name other events" in said
+
+
+def test_files_without_events_are_told(tmp_path, capsys):
+    with uproot.recreate(tmp_path / "none.root") as file:
+        make_tree(file, 1).extend({n: v[:0] for n, v in content_of(Request(5, 1), 0).items()})
+    arguments = ["timing.photon", str(tmp_path / "none.root"), "--output", str(tmp_path / "b")]
+    assert train([*arguments, *SHORT]) == 2
+    assert "no event gave a row to train on: 0 events read" in capsys.readouterr().err
 
 
 def test_a_key_of_the_configuration_that_is_none_is_named(muons, tmp_path, capsys):

@@ -97,6 +97,34 @@ def test_a_model_without_numbers_says_so():
         model.mean_numbers(table.conditions)
 
 
+def test_contexts_without_an_exposure_teach_the_flow_alone():
+    table = table_of(600)
+    unknown = np.arange(600) % 3 == 0
+    spoilt = table._replace(
+        numbers=np.where(unknown, 10**6, table.numbers),
+        exposure=np.where(unknown, np.nan, table.exposure),
+    )
+    bundle = train_flow(spoilt, LAYOUT, dataclasses.replace(QUICK, numbers=NUMBERS))
+    assert bundle.card.provenance["contexts"] == 600
+    assert bundle.card.provenance["contexts_without_exposure"] == 200
+    mean = resident(bundle, "cpu").mean_numbers(table.conditions).per_exposure
+    # 400 contexts of 60; numbers of a million would be far off
+    assert mean == pytest.approx(40 * (1 + table.conditions[:, 1]), rel=0.2)
+    whole = train_flow(table, LAYOUT, dataclasses.replace(QUICK, numbers=NUMBERS))
+    assert "contexts_without_exposure" not in whole.card.provenance
+    for name, tensor in whole.tensors.items():
+        assert "numbers" in name or torch.equal(tensor, bundle.tensors[name]), name
+
+
+def test_exposures_that_cannot_train_and_validate_are_refused_first():
+    table, told = table_of(300), []
+    exposure = np.full(300, np.nan)
+    exposure[0] = 1.0
+    with pytest.raises(ValueError, match="give more such contexts, or leave out numbers"):
+        train_flow(table._replace(exposure=exposure), LAYOUT, QUICK, progress=told.append)
+    assert not told
+
+
 def test_the_same_table_gives_the_same_bundle_from_a_checkpoint_too(tmp_path):
     table = table_of(500)
     whole = train_flow(table, LAYOUT, QUICK)
@@ -155,6 +183,7 @@ def test_flows_of_several_targets_learn_too():
         ({"conditions": np.full((300, 2), np.nan, np.float32)}, "conditions hold values"),
         ({"exposure": None}, "go together"),
         ({"exposure": np.zeros(300)}, "exposures must be positive"),
+        ({"exposure": np.full(300, np.inf)}, "exposures must be positive and finite"),
         ({"groups": np.arange(4)}, "groups has shape"),
     ],
 )

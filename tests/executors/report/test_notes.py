@@ -7,8 +7,10 @@ import pytest
 from executors.report.notes import notes_of
 
 
-def section(counters=None, failed=0, unknown=0):
+def section(counters=None, failed=0, unknown=0, weights=None, complete=True):
     return {
+        "sum_genweight": {"read": weights},
+        "normalisation_complete": complete,
         "counters": counters or {},
         "chunks": {"failed": failed},
         "files": {"unknown": unknown},
@@ -22,6 +24,7 @@ def section(counters=None, failed=0, unknown=0):
         ("events.run_missing", "1,200 events have no run number; 0 was taken"),
         ("events.lumi_missing", "1,200 events have no luminosity block; 0 was taken"),
         ("events.repeated", "1,200 events occur more than once"),
+        ("events.without_content", "1,200 events are empty; they are not among those"),
         ("events.digested_identity", "1,200 events have no number"),
         ("events.pileup_drawn", "1,200 events have no pile-up columns"),
         ("objects.Jet.nonfinite_conditions", "1,200 rows of objects.Jet had conditions"),
@@ -51,7 +54,16 @@ def test_the_validation_knows_of_repeated_events():
     assert "2 events occur more than once inside a chunk" in note
 
 
-def test_failures_spoil_the_normalisation():
-    for harm in ({"failed": 1}, {"unknown": 1}):
-        (note,) = notes_of({"mc": section(**harm)}, {})
-        assert "the normalisation is incomplete" in note
+@pytest.mark.parametrize("harm", [{"failed": 1}, {"unknown": 1}])
+def test_failures_spoil_the_normalisation_where_there_are_weights(harm):
+    (note,) = notes_of({"mc": section(**harm, weights=12.5, complete=False)}, {})
+    assert "the normalisation is incomplete" in note
+    assert "not by Runs" in note
+    (note,) = notes_of({"mc": section(**harm, complete=False)}, {})
+    assert note == "mc: chunks or files are missing; what is here is of the others alone"
+
+
+def test_weights_of_whole_files_are_not_those_of_their_parts():
+    (note,) = notes_of({"mc": section(weights=12.5, complete=False)}, {})
+    assert "sums of weights in Runs count whole files" in note
+    assert not list(notes_of({"bars": section(complete=False)}, {}))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import awkward as ak
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from executors.inputs.fileset import DEFAULT_TREE
 from executors.inputs.fileset_json import parse_fileset
 from processors.errors import ConfigurationError, InputError, MissingBranchError
 from processors.tablefile import read_npz, write_npz
-from processors.timing.config import BarConfig, PhotonsConfig
+from processors.timing.config import BarConfig, PhotonsConfig, TimingConfig
 from processors.timing.photons import CUTS, Photons
 from processors.timing.schema import DetectorSchema
 from processors.timing.tables import PhotonTable, load_photons, save_photons
@@ -160,6 +162,16 @@ def test_bad_muons_are_cut_and_counted(change, cut, run_bars, tmp_path):
     assert counters["photons.out"] < whole["photons.out"]
 
 
+def test_photons_that_are_no_numbers_are_not_late(run_bars, tmp_path):
+    content = single()
+    hits = content["HcalBarrelHits"]
+    time = ak.where(ak.local_index(hits["EDep"]) == 3, np.nan, hits["time"])
+    content["HcalBarrelHits"] = ak.with_field(hits, ak.values_astype(time, np.float32), "time")
+    counters = run_bars(Photons(), write(tmp_path / "nan.root", content))["counters"]
+    assert counters["photons.not_finite"] == counters["events.written"] > 0
+    assert counters["photons.too_late"] == 0
+
+
 def test_events_without_particles_photons_or_with_two_muons_are_counted(run_bars, tmp_path):
     content = single()
     particles, hits = content["MCParticles"], content["HcalBarrelHits"]
@@ -236,7 +248,24 @@ def test_bars_that_end_before_they_begin_are_refused():
     with pytest.raises(ConfigurationError, match=r"bar_low 900\.0 must lie below bar_high"):
         BarConfig.from_mapping({"bar_low": 900})
     with pytest.raises(ConfigurationError, match="no field 'end'"):
-        BarConfig.from_mapping({"bar_fields": ["end"]})
+        TimingConfig.from_mapping({"bar_fields": ["end"]})
+
+
+@pytest.mark.parametrize("config", [PhotonsConfig, TimingConfig])
+def test_numbers_of_a_configuration_are_finite(config):
+    for name, field in config.model_fields.items():
+        if field.annotation in (float, float | None):
+            for value in (math.nan, math.inf, -math.inf):
+                with pytest.raises(ConfigurationError, match=f"{name}: Input should be"):
+                    config.from_mapping({name: value})
+
+
+@pytest.mark.parametrize(
+    ("config", "foreign"), [(PhotonsConfig, "cell"), (TimingConfig, "entrance")]
+)
+def test_keys_without_effect_are_none(config, foreign):
+    with pytest.raises(ConfigurationError, match=f"{foreign}: Extra inputs are not permitted"):
+        config.from_mapping({foreign: 1})
 
 
 def test_the_seeds_tensors_are_read_in_their_order_alone(real_data):
@@ -301,3 +330,61 @@ def test_tables_that_do_not_belong_together_are_refused(bars, run_bars, tmp_path
         load_photons([other])
     with pytest.raises(ValueError, match="extract them first"):
         load_photons([])
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (lambda t: {"theta": t.theta[:-3]}, "not one length"),
+        (lambda t: {"kept": t.kept + 1}, "kept says"),
+        (lambda t: {"number": t.kept - 1}, "rows keep more photons than the sensor saw"),
+        (lambda t: {"kept": t.kept.astype(float)}, "not whole"),
+        (lambda t: {"time": t.time[:, None]}, "times of shape"),
+        (lambda t: {"z": np.where(t.z > 0, np.inf, t.z)}, "z hold values that are not finite"),
+        (lambda t: {"time": np.full_like(t.time, np.nan)}, "time hold values that are not finite"),
+    ],
+)
+def test_tables_that_do_not_hold_together_are_refused(change, complaint, bars, run_bars, tmp_path):
+    config = PhotonsConfig(output=str(tmp_path / "out"))
+    definitions, table = rows_of(run_bars(Photons(config), bars))
+    save_photons(tmp_path / "bad.npz", definitions, table._replace(**change(table)))
+    with pytest.raises(ValueError, match=rf"bad\.npz is no sound table: .*{complaint}"):
+        load_photons([tmp_path / "bad.npz"])
+
+
+@pytest.mark.parametrize("change", [{"gap_mm": None}, {"bar_low_mm": np.nan}, {"gap_mm": "1"}])
+def test_tables_must_say_what_their_numbers_mean(change, bars, run_bars, tmp_path):
+    config = PhotonsConfig(output=str(tmp_path / "out"))
+    definitions, table = rows_of(run_bars(Photons(config), bars))
+    for said in ({}, definitions | change):
+        save_photons(tmp_path / "bad.npz", said, table)
+        with pytest.raises(ValueError, match="its definitions need finite numbers, found"):
+            load_photons([tmp_path / "bad.npz"])
+
+
+def test_photons_that_would_count_twice_are_refused(bars, run_bars, tmp_path):
+    config = PhotonsConfig(output=str(tmp_path / "out"))
+    definitions, table = rows_of(run_bars(Photons(config), bars))
+    some = np.isin(table.muon, np.unique(table.muon)[:10])
+    first, other = tmp_path / "a.npz", tmp_path / "b.npz"
+    save_photons(first, definitions, table.take(some))
+    save_photons(other, definitions, table.take(~some))
+    assert len(load_photons([first, other])[1].time) == len(table.time)
+    with pytest.raises(ValueError, match=r"a\.npz is named 2 times"):
+        load_photons([first, other, first])
+    save_photons(other, definitions, table)
+    with pytest.raises(ValueError, match=r"b\.npz holds muons that are in .*a\.npz too, 10 are in"):
+        load_photons([first, other])
+
+
+def test_copies_of_a_tensor_are_refused_muons_at_fixed_momentum_are_not(tmp_path):
+    names = [tmp_path / f"{name}.pt" for name in "ab"]
+    for path, time in zip(names, (0.6, 0.7), strict=True):
+        table = torch.full((3, 5), 0.5)
+        table[:, 4] = time
+        torch.save(table, path)
+    _, table = load_tensors(names, "2024-08", 1.0)
+    assert table.kept.tolist() == [3, 3]
+    torch.save(torch.load(names[0]), names[1])
+    with pytest.raises(InputError, match=r"b\.pt holds the photons of .*a\.pt"):
+        load_tensors(names, "2024-08", 1.0)

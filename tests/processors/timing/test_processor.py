@@ -262,6 +262,24 @@ def test_photons_of_the_input_are_those_of_their_hits(stacked):
     assert np.abs(full.values() - expected).sum() <= 1e-3 * len(delay) + 4
 
 
+@pytest.mark.parametrize("field", ["time", "position.z"])
+def test_photons_of_the_input_that_are_no_numbers_are_left_out(field, run_bars, timing, tmp_path):
+    content = single()
+    hits = content["HcalBarrelHits"]
+    spoilt = (ak.local_index(hits["EDep"]) == 3) & (ak.local_index(hits["EDep"], axis=0) < 5)
+    values = ak.where(spoilt, np.nan, hits[field])
+    values = ak.values_astype(values, ak.type(hits[field]).content.content.primitive)
+    content["HcalBarrelHits"] = ak.with_field(hits, values, field)
+    result = run_bars(timing(), write(tmp_path / "nan.root", content))
+    counters = result["counters"]
+    assert counters["photons.full.not_finite"] == 5
+    assert counters["photons.full.unmatched"] == 0
+    full = result["hists"]["photon_time"]["full", sum, sum, sum, :]
+    assert full.sum(flow=True).value == counters["photons.full.in"] - 5
+    fraction = result["hists"]["sensor_fraction"]["full", sum, :]
+    assert fraction.sum(flow=True).value == 2 * EVENTS
+
+
 def test_photons_of_the_input_belong_to_their_muon_bar_and_end(stack, open_bars):
     config, counters, truth = TimingConfig(), Counters(), batch(STACK, 0)
     found = read_detector(open_bars(stack), config.hits, counters)
@@ -347,6 +365,20 @@ def test_an_empty_range_gives_the_full_structure(bars, timing, open_bars, stacke
     assert events_of(result).fields == events_of(stacked).fields
 
 
+def test_empty_events_are_counted_apart_from_repeated_ones(run_bars, timing, tmp_path):
+    content = single()
+    for name, collection in content.items():
+        first = collection[collection.fields[0]]
+        content[name] = collection[(ak.local_index(first, axis=0) >= 10) & (first == first)]
+    twice = {name: ak.concatenate([one, one[-3:]]) for name, one in content.items()}
+    result = run_bars(timing(), write(tmp_path / "empty.root", twice))
+    counters = result["counters"]
+    assert counters["events.without_content"] == 10
+    assert counters["events.repeated_in_chunk"] == 3
+    found = timing().finish({"bars": result}, tmp_path)
+    assert found["repeated_events"] == {"bars": 3}
+
+
 def test_events_without_hits_have_no_photons(run_bars, timing, tmp_path):
     content = single()
     energy = content["HcalBarrelHits"]["EDep"]
@@ -393,12 +425,15 @@ def test_other_models_are_refused(timing, photon_bundle, repository):
         ConfigurationError, match=r"thickness 10\.0 mm, the configuration says 20\.0"
     ):
         timing({"thickness": 20.0})
-    with pytest.raises(ConfigurationError, match=r"bar_high 770\.0 mm, the configuration says 900"):
-        Timing.from_options({"config": {"bar_high": 900.0}})
-    with pytest.raises(ValueError, match="expected digest"):
-        timing(bundle_digests=["0" * 64])
-    with pytest.raises(ConfigurationError, match="one bundle, found 2"):
-        timing(bundles=[photon_bundle, photon_bundle])
+
+
+def test_a_gap_that_contradicts_the_card_is_refused(timing):
+    shipped = {"bundles": Timing.default_bundles()}
+    with pytest.raises(ConfigurationError, match=r"stood 1\.0 mm .* says gap 5\.0 mm; leave out"):
+        timing({"gap": 5.0}, **shipped)
+    assert timing({"gap": 1.0}, **shipped).config.gap == 1.0
+    # the card of imported weights does not say
+    assert timing({"gap": 5.0}).config.gap == 5.0
 
 
 def test_input_without_its_branches_is_refused(run_bars, timing, bars):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -12,7 +14,7 @@ from processors.jagged import Flat
 from processors.timing.config import TimingConfig
 from processors.timing.hits import bar_hits, photon_yield
 from processors.timing.reading import OPTICAL
-from processors.timing.sensors import BELOW_ONE, _quantile, contexts, poisson
+from processors.timing.sensors import BELOW_ONE, _depth, _quantile, contexts, poisson
 from samples.timing import bar as toy
 
 NUMBERS = 20_000
@@ -147,3 +149,18 @@ def test_the_low_end_sees_the_mirror_image():
     assert np.array_equal(low[:, 2], high[:, 2])
     moved = contexts(hits, 5.0, TimingConfig(hit_depth=5.0))
     assert moved[:, 1, 0] == pytest.approx([100.0, -300.0])
+
+
+@pytest.mark.parametrize(
+    ("definitions", "config", "depth"),
+    [
+        ({"lever_arm_mm": 6.0}, {}, 5.0),
+        ({"lever_arm_mm": 6.0}, {"gap": 2.0}, 4.0),
+        ({"lever_arm_mm": 6.0, "gap_mm": 3.0}, {}, 3.0),
+    ],
+)
+def test_z_of_a_model_lies_behind_the_entrance_by_its_lever_arm_without_the_gap(
+    definitions, config, depth
+):
+    model = SimpleNamespace(card=SimpleNamespace(spec={"definitions": definitions}))
+    assert _depth(model, TimingConfig(**config)) == depth

@@ -194,6 +194,9 @@ def test_below_the_threshold_there_is_no_time_but_a_charge():
         ({"pulse_rise": 15.0}, "pulse_rise 15.0 must lie below pulse_fall 15.0"),
         ({"integration": 300.0}, "integration 300.0, window 200.0 must rise"),
         ({"sample_interval": 150.0}, "sample_interval 150.0, integration 100.0"),
+        ({"sample_interval": 1e-6}, "window 200.0 ns has more than 10,000 samples"),
+        ({"integration": 99.0}, "integration 99.0 ns is no multiple .* 2.0 ns; take 98 or 100"),
+        ({"sample_interval": 0.3}, "window 200.0 ns is no multiple .* take 199.8 or 200.1"),
         ({"fraction": 1.0}, "fraction"),
         ({"threshold": 0.0}, "threshold"),
     ],
@@ -208,6 +211,11 @@ def test_the_configuration_says_how_to_read_out():
     keys = {"pulse_rise": 1, "pulse_fall": 9, "sample_interval": 3, "window": 90}
     config = TimingConfig(**keys, integration=60, fraction=0.5, threshold=5)
     assert config.readout == Readout(Pulse(1, 9), 3, 90, 60, 0.5, 5)
+
+
+@pytest.mark.parametrize("interval", [0.02, 0.1, 0.4, 0.8, 2.5])
+def test_decimal_fractions_are_no_rounding(interval):
+    assert TimingConfig(sample_interval=interval).readout.samples == round(200 / interval) + 1
 
 
 def test_no_sensors_give_empty_columns():
