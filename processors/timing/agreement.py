@@ -8,7 +8,7 @@ import numpy as np
 
 from flows.noise import Identity
 from processors.distances import from_arrays
-from processors.timing.conditions import conditions
+from processors.timing.conditions import conditions_of
 from processors.timing.tables import PhotonTable
 
 __all__ = ["Agreement", "agreement", "carried"]
@@ -78,9 +78,8 @@ def agreement(model: Any, photons: PhotonTable, lever_arm: float, seed: int = 1)
         seed: Of the noise.
     """
     photons = photons.take(photons.kept > 0)
-    definitions = model.card.spec["definitions"]
-    context = carried(photons, lever_arm, definitions["lever_arm_mm"]).contexts
-    given = conditions(context, model.card.layout.condition_names, definitions)
+    trained = model.card.spec["definitions"]["lever_arm_mm"]
+    given = conditions_of(model.card, carried(photons, lever_arm, trained).contexts)
     counts = photons.kept
     muons = photons.contexts
     drawn = _draw(model, given, DRAWS * counts, seed, "agreement")

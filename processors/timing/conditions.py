@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["CONTEXT", "EXIT", "UNITS", "conditions"]
+__all__ = ["CONTEXT", "EXIT", "UNITS", "conditions", "conditions_of"]
 
 CONTEXT = ("z", "theta", "p")
 """Position along the bar, polar angle, momentum: what a model must take."""
@@ -37,6 +37,11 @@ def conditions(
         message = f"a model that takes {EXIT!r} must define {', '.join(missing)}; train it again"
         raise ValueError(message)
     return np.concatenate([context, _exit(context, definitions)[..., None]], axis=-1)
+
+
+def conditions_of(card: Any, context: np.ndarray) -> np.ndarray:
+    """Columns ``(..., C)`` that the model of a card takes, from :data:`CONTEXT` ``(..., 3)``."""
+    return conditions(context, card.layout.condition_names, card.spec["definitions"])
 
 
 def _exit(context: np.ndarray, definitions: Mapping[str, Any]) -> np.ndarray:

@@ -10,7 +10,7 @@ from scipy.special import ndtri, pdtr
 from flows.noise import Identity, words
 from processors.counters import Counters
 from processors.identity import EventIds
-from processors.timing.conditions import conditions
+from processors.timing.conditions import conditions_of
 from processors.timing.config import GAP, TimingConfig
 from processors.timing.hits import BarHits, photon_yield
 
@@ -112,8 +112,7 @@ def see(
         counters: :data:`COUNTERS` are added to.
     """
     context = contexts(hits, _depth(model, config), config)
-    card = model.card
-    given = conditions(context, card.layout.condition_names, card.spec["definitions"])
+    given = conditions_of(model.card, context)
     how = "clip" if config.outside == "clip" else "flag"
     mean = _means(hits, given, model, config, how, counters)
     identity = _identity(hits, fold, ids, config.seed, dataset)

@@ -19,7 +19,7 @@ from flows.resident import resident
 from flows.tables import held_back
 from processors.errors import ConfigurationError
 from processors.timing.agreement import agreement, carried
-from processors.timing.conditions import CONTEXT, EXIT, UNITS, conditions
+from processors.timing.conditions import CONTEXT, EXIT, UNITS, conditions, conditions_of
 from processors.timing.photons import Photons
 from processors.timing.tables import PhotonTable, load_photons
 from processors.timing.tensors import LEVER_ARM, load_tensors
@@ -301,8 +301,7 @@ def _same_bars(found: Mapping[str, Any], trained: Mapping[str, Any], start: Bund
 
 def _numbers(model: Any, photons: PhotonTable) -> dict[str, float]:
     """Photons over their mean; their spread over that of Poisson's distribution, 1 if it is one."""
-    names, definitions = model.card.layout.condition_names, model.card.spec["definitions"]
-    given = conditions(photons.contexts, names, definitions)
+    given = conditions_of(model.card, photons.contexts)
     mean = model.mean_numbers(given).per_exposure * photons.energy
     return {
         "numbers_over_mean": float(photons.number.sum() / mean.sum()),

@@ -15,6 +15,7 @@ from commands.photon_table_options import HALVES, ORDERS
 from processors.timing import tensors, training
 from processors.timing.agreement import DRAWS
 from processors.timing.agreement import agreement as compare
+from processors.timing.conditions import CONTEXT
 from processors.timing.tables import PhotonTable
 
 FILES = ("vary_1file_1000events_file0.pt", "test_1file_10events.pt")
@@ -62,7 +63,10 @@ def test_real_weights_agree_with_real_photons(weights, real_data, tmp_path, caps
 class Known:
     """A model whose times are z / 100 plus an even spread over 1 ns."""
 
-    card = SimpleNamespace(spec={"definitions": {"lever_arm_mm": 11.0}})
+    card = SimpleNamespace(
+        spec={"definitions": {"lever_arm_mm": 11.0}},
+        layout=SimpleNamespace(condition_names=CONTEXT),
+    )
 
     def __init__(self):
         self.asked = []

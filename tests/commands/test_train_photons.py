@@ -16,6 +16,7 @@ from commands.train import main as train
 from flows.bundle import Bundle
 from flows.reference import compare
 from flows.resident import resident
+from processors.timing.conditions import conditions_of
 from processors.timing.tables import load_photons, save_photons
 from samples.timing.bar import photon_yield
 from samples.timing.edm4hep import make_tree
@@ -58,7 +59,7 @@ def test_a_model_of_the_toy_learns_times_and_numbers(trained):
     z = np.array([-700.0, 0.0, 500.0])
     contexts = np.stack([z, np.full(3, 80.0), np.full(3, 5.0)], axis=1)
     # seven and more photons per MeV, learnt from 1,200 sensors
-    assert model.mean_numbers(contexts).per_exposure == pytest.approx(
+    assert model.mean_numbers(conditions_of(card, contexts)).per_exposure == pytest.approx(
         photon_yield(1.0, 770.0 - z), rel=0.2
     )
 

@@ -8,6 +8,7 @@ import pytest
 from flows.noise import Identity
 from flows.resident import resident
 from processors.timing.agreement import agreement
+from processors.timing.conditions import conditions_of
 from processors.timing.processor import Timing
 from processors.timing.tables import PhotonTable
 
@@ -26,7 +27,8 @@ def drawn(model, late=0.0, muons=MUONS):
     contexts = np.stack([z, theta, rng.uniform(1, 9, muons)], axis=1)
     counts, zero = rng.integers(25, 150, muons), np.zeros(muons, dtype=np.int64)
     noise = Identity(9, "truth", "PhotonTime", zero, zero, np.arange(muons), zero, zero)
-    times = model.sample_repeated(contexts, counts, noise).targets + late
+    given = conditions_of(model.card, contexts)
+    times = model.sample_repeated(given, counts, noise).targets + late
     return PhotonTable(*contexts.T, zero, zero + 1.0, counts, counts, np.arange(muons), times)
 
 

@@ -19,6 +19,7 @@ from processors.errors import ConfigurationError, MissingBranchError
 from processors.histogramming import fill
 from processors.timing import hits, sensors
 from processors.timing.comparison import resolutions
+from processors.timing.conditions import conditions_of
 from processors.timing.config import TimingConfig
 from processors.timing.hits import bar_hits
 from processors.timing.output import read_times
@@ -108,7 +109,7 @@ def test_numbers_are_drawn_from_the_mean_that_was_learnt(stack, run_bars, tmp_pa
     high = np.stack([flat["z"], flat["theta"], flat["p"]], axis=1)
     low = np.stack([35.0 - flat["z"], 180.0 - flat["theta"], flat["p"]], axis=1)
     for end, given in (("High", high), ("Low", low)):
-        mean = model.mean_numbers(given).per_exposure * flat["energy"]
+        mean = model.mean_numbers(conditions_of(model.card, given)).per_exposure * flat["energy"]
         assert flat[f"mean{end}"] == pytest.approx(mean, rel=1e-4)
         spread = (flat[f"n{end}"] - mean) / np.sqrt(mean)
         # Poisson: mean 0, variance 1, within four standard deviations of either

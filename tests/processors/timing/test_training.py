@@ -7,6 +7,7 @@ import pytest
 
 from flows.optimise import Recipe
 from flows.resident import resident
+from processors.timing.conditions import conditions_of
 from processors.timing.config import PhotonsConfig
 from processors.timing.photons import Photons
 from processors.timing.training import PHOTON_TRAINING, Table, _flow_table, _recipe_of_numbers
@@ -30,7 +31,8 @@ def train(table: Table):
 
 def numbers_at(bundle, z):
     contexts = np.stack([z, np.full(len(z), 80.0), np.full(len(z), 5.0)], axis=1)
-    return resident(bundle, "cpu").mean_numbers(contexts).per_exposure
+    given = conditions_of(bundle.card, contexts)
+    return resident(bundle, "cpu").mean_numbers(given).per_exposure
 
 
 def test_ninety_muons_teach_numbers_in_a_hundred_epochs(table):
@@ -53,7 +55,7 @@ def test_one_row_without_energy_does_not_switch_off_numbers(table, caplog):
     energy = table.photons.energy.copy()
     energy[:3] = np.nan, -1.0, 0.0
     photons = table.photons._replace(energy=energy)
-    spoilt = _flow_table(photons)
+    spoilt = _flow_table(photons, photons.contexts)
     assert "learnt without some muons: 3 of 180 rows have no positive energy" in caplog.text
     assert np.flatnonzero(np.isnan(spoilt.exposure)).tolist() == [0, 1, 2]
     assert np.array_equal(spoilt.numbers, photons.number)
@@ -65,7 +67,8 @@ def test_one_row_without_energy_does_not_switch_off_numbers(table, caplog):
 
 
 def test_without_any_energy_numbers_are_not_learnt(table, caplog):
-    dark = _flow_table(table.photons._replace(energy=np.full(180, np.nan)))
+    photons = table.photons._replace(energy=np.full(180, np.nan))
+    dark = _flow_table(photons, photons.contexts)
     assert dark.numbers is None
     assert dark.exposure is None
     assert "not learnt: 180 of 180 rows" in caplog.text
