@@ -15,7 +15,7 @@ from executors.settings import CASA_VARIABLE
 
 FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
 NAMES = ("flashsim", "lazy", "timing")
-FIGURES = {"flashsim": 3, "lazy": 1, "timing": 3}
+FIGURES = {"flashsim": 3, "lazy": 1, "timing": 4}
 SAID = {
     "flashsim": ("2,000 events in 4 chunks", "2,000 of 2,000 events, 0 failures"),
     "lazy": ("2 workers", "full: 7 branches", "flash: 23 branches"),
