@@ -211,6 +211,8 @@ def _changed(distance: float | None) -> str:
 def _measured(name: str, threads: int, clock: Clock) -> list[Row]:
     if name == timing1d.NAME:
         return timing1d.measure(threads, clock)
+    if name == flowscuda.PHOTON_TIMES:
+        return [flowscuda.measure_photon_times(clock)]
     if name in flowscuda.WORK:
         return flowscuda.measure(name, WORK[flowscuda.WORK[name]], clock)
     return [measure(name, threads, clock)]

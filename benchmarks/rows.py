@@ -45,10 +45,14 @@ class Row:
     distance_change: float | None = None
 
 
-def best_batch(function: Callable[[int], Any], clock: Clock = time.perf_counter) -> int:
+def best_batch(
+    function: Callable[[int], Any],
+    clock: Clock = time.perf_counter,
+    batches: tuple[int, ...] = PEER_BATCHES,
+) -> int:
     """Batch at which a function of the number of rows is fastest per row, once it is warm."""
-    function(PEER_BATCHES[0])
-    return min(PEER_BATCHES, key=lambda n: _typical(lambda: function(n), clock) / n)
+    function(batches[0])
+    return min(batches, key=lambda n: _typical(lambda: function(n), clock) / n)
 
 
 def _typical(function: Callable[[], Any], clock: Clock) -> float:

@@ -26,7 +26,16 @@ from flows.engine.plan import Plan, Residual, Spline
 from flows.memory import keep_freed
 from flows.noise import Identity
 
-__all__ = ["NAME", "measure", "model"]
+__all__ = [
+    "NAME",
+    "PER_CONTEXT",
+    "PHOTONS",
+    "contexts",
+    "difference",
+    "drawing",
+    "measure",
+    "model",
+]
 
 NAME = "timing-1d"
 BLOCKS, HIDDEN, CONDITIONS = 10, 128, 3
@@ -56,24 +65,24 @@ def measure(
 
     def peer(n: int) -> None:
         with torch.inference_mode():
-            peer_model.sample(n, context=_contexts(n))
+            peer_model.sample(n, context=contexts(n))
 
     best = best_batch(peer, clock)
     products = _products(plan)
     height = best_batch(products, clock)
-    difference = _difference(peer_model, engine)
+    largest = difference(peer_model, engine)
     rows = []
     for per in per_context:
-        contexts = min(MOST_CONTEXTS, -(-PHOTONS // per))
-        draw = _drawing(engine, contexts, per)
+        number = min(MOST_CONTEXTS, -(-PHOTONS // per))
+        draw = drawing(engine, number, per)
         draw()
         works = [(peer, best), (products, height)]
         turns = [
-            [seconds(draw, clock), *(_spread(work, n, contexts, clock) for work, n in works)]
+            [seconds(draw, clock), *(_spread(work, n, number, clock) for work, n in works)]
             for _ in range(REPEATS)
         ]
         ours, theirs, bare = (statistics.median(times) for times in zip(*turns))
-        peer_rate, rate = contexts / theirs, contexts * per / ours
+        peer_rate, rate = number / theirs, number * per / ours
         rows.append(
             Row(
                 name=NAME if per == per_context[0] else f"{NAME}, {per} per context",
@@ -81,7 +90,7 @@ def measure(
                 peer_rate=peer_rate,
                 rate=rate,
                 ratio=rate / peer_rate,
-                max_abs_diff=difference,
+                max_abs_diff=largest,
                 device=device(threads),
                 outside_matmul=1 - bare / ours if per == 1 else None,
             )
@@ -103,14 +112,16 @@ def model() -> Any:
         return normflows.ConditionalNormalizingFlow(base, flows).eval()
 
 
-def _contexts(n: int) -> torch.Tensor:
-    return torch.randn(n, CONDITIONS, generator=torch.Generator().manual_seed(1))
+def contexts(n: int, place: str = "cpu") -> torch.Tensor:
+    """Conditions of so many hits ``(n, 3)`` on a device."""
+    return torch.randn(n, CONDITIONS, generator=torch.Generator().manual_seed(1)).to(place)
 
 
-def _drawing(engine: Engine, contexts: int, per: int) -> Callable[[], Any]:
-    row, zero = np.arange(contexts), np.zeros(contexts, dtype=np.int64)
+def drawing(engine: Engine, number: int, per: int, place: str = "cpu") -> Callable[[], Any]:
+    """Draw so many photons of each of so many contexts, noise included."""
+    row, zero = np.arange(number), np.zeros(number, dtype=np.int64)
     identity = Identity(1, "bar", "Photon", zero, zero, row, zero, zero)
-    given, counts = _contexts(contexts), torch.full((contexts,), per)
+    given, counts = contexts(number, place), torch.full((number,), per)
     return lambda: engine.sample_repeated(given, counts, identity)
 
 
@@ -138,10 +149,10 @@ def _products(plan: Plan) -> Callable[[int], Any]:
     return products
 
 
-def _difference(peer_model: Any, engine: Engine) -> float:
+def difference(peer_model: Any, engine: Engine, place: str = "cpu") -> float:
     """Largest difference of both at equal noise."""
-    given = _contexts(CHECKED)
-    noise = torch.randn(CHECKED, 1, generator=torch.Generator().manual_seed(2))
+    given = contexts(CHECKED, place)
+    noise = torch.randn(CHECKED, 1, generator=torch.Generator().manual_seed(2)).to(place)
     with torch.inference_mode():
         expected = peer_model(noise, given)[:, 0]
     once = torch.ones(CHECKED, dtype=torch.int64)
