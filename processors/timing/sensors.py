@@ -10,6 +10,8 @@ from scipy.special import ndtri, pdtr
 from flows.noise import Identity, words
 from processors.counters import Counters
 from processors.identity import EventIds
+from processors.timing.before_light import COUNTER as BEFORE_LIGHT
+from processors.timing.before_light import count_before_light
 from processors.timing.conditions import conditions_of
 from processors.timing.config import GAP, TimingConfig
 from processors.timing.hits import BarHits, photon_yield
@@ -133,6 +135,9 @@ def see(
         row = np.repeat(np.arange(len(counts)), counts)
         counts, delays = np.bincount(row[finite], minlength=len(counts)), delays[finite]
     _count(counters, drawn.counters, usable, delays)
+    early = count_before_light(model.card.layout, flat, counts, delays)
+    if early is not None:
+        counters[BEFORE_LIGHT] += early
     shape = mean.shape
     return Seen(mean, counts.reshape(shape), outside.reshape(shape), context, delays)
 

@@ -6,7 +6,7 @@ import sys
 from functools import cache
 
 from processors import histogramming
-from processors.timing import ordering, waveform
+from processors.timing import before_light, ordering, waveform
 
 __all__ = ["compile_kernels", "main"]
 
@@ -14,7 +14,7 @@ __all__ = ["compile_kernels", "main"]
 @cache
 def compile_kernels() -> None:
     """Compile all of them once per process; threads that come meanwhile wait."""
-    for owner in (ordering, waveform, histogramming):
+    for owner in (before_light, ordering, waveform, histogramming):
         owner.compile_kernels()
 
 
