@@ -14,6 +14,7 @@ import distributed
 
 from executors.collect import Collector
 from executors.credentials import security_from_configuration, security_from_files
+from executors.dask.address import check_scheduler
 from executors.dask.casa import casa_security
 from executors.dask.dispatch import Dispatch
 from executors.dask.guest import guest_workers
@@ -131,11 +132,11 @@ def _security(address: str, settings: ExecutorSettings) -> distributed.Security 
 
 @contextmanager
 def _connected(address: str, security: distributed.Security | None) -> Iterator[distributed.Client]:
+    check_scheduler(address, security, CONNECT_TIMEOUT)
     try:
         client = distributed.Client(address, timeout=CONNECT_TIMEOUT, security=security)
     except (OSError, ValueError) as error:
-        checks = "the address and the certificates" if security else "the address"
-        msg = f"no Dask scheduler answers at {address} ({first_line(error)}); check {checks}"
+        msg = f"the Dask scheduler at {address} was there and left ({first_line(error)}); try again"
         raise ConfigurationError(msg) from error
     with client:
         yield client
