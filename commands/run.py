@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import signal
-import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from commands.console import complain, configure, results
 from commands.executor_options import execution_settings
+from commands.interrupts import Interrupts
 from commands.preparation import Preparation, prepare
 from commands.printing import list_processors, print_plan, print_summary
 from commands.run_options import parse
@@ -29,6 +27,9 @@ if TYPE_CHECKING:
 __all__ = ["main"]
 
 DASK_REPORT = "dask-report.html"
+BEFORE = "interrupted before the first chunk; nothing is lost, give the same command again"
+AFTER = "interrupted after the last chunk; the same command with --resume does the rest"
+UNJOINED = "the event files of the chunks are not joined; --resume --merge {mode} does it"
 UNDRAWN = "not everything was compared and drawn; `report --redraw` does it"
 
 
@@ -39,13 +40,13 @@ def main(argv: Sequence[str]) -> int:
     if options.list:
         return list_processors()
     try:
-        with _terminable():
-            return _run(options)
+        with Interrupts().handled() as interrupts:
+            return _run(options, interrupts)
     except ConfigurationError as error:
         complain(error, verbose=options.verbose)
         return 2
     except KeyboardInterrupt as stopped:
-        complain("interrupted before the first chunk, or twice")
+        complain(str(stopped) or BEFORE)
         _account_for(stopped, options)
         return 130
     except OSError as error:
@@ -59,7 +60,7 @@ def main(argv: Sequence[str]) -> int:
         return 1
 
 
-def _run(options: argparse.Namespace) -> int:
+def _run(options: argparse.Namespace, interrupts: Interrupts) -> int:
     """Prepare, then print the plan or carry it out."""
     try:
         preparation = prepare(options)
@@ -73,6 +74,7 @@ def _run(options: argparse.Namespace) -> int:
     inputs = [item.filename for item in preparation.plan.items]
     output = prepare_output(preparation.options.output, inputs)
     with OutputLock(output) as lock:
+        interrupts.at_once(lock.release)
         if preparation.destination is not None:
             preparation.destination.probe(output)
         return _execute(preparation, output, lock)
@@ -80,7 +82,6 @@ def _run(options: argparse.Namespace) -> int:
 
 def _execute(preparation: Preparation, output: Path, lock: OutputLock) -> int:
     """Carry out a plan, write what came of it, print the summary."""
-    from commands.result_copy import copy_results
     from commands.run_report import RunReport
     from executors.dask.checks import OutputProbe
     from executors.earlier import earlier_report
@@ -88,7 +89,6 @@ def _execute(preparation: Preparation, output: Path, lock: OutputLock) -> int:
     from executors.progress import ConsoleProgress
     from executors.report.journal import Journal
     from executors.results.merging import MergedFiles
-    from executors.results.output import sweep
     from executors.results.state import StateStore
 
     processor, plan, settings = preparation.processor, preparation.plan, preparation.settings
@@ -131,17 +131,36 @@ def _execute(preparation: Preparation, output: Path, lock: OutputLock) -> int:
         if result.error is not None and not account.begun:
             raise result.error
         report = _conclude(account, processor, result, merged, preparation)
-    if result.error is None:
-        # else what unfinished chunks left may belong to results that a resumed run finds
-        sweep(output, {name for data in report["datasets"].values() for name in data["outputs"]})
-        if preparation.destination is not None:
-            lock.require()
-            report = copy_results(preparation.destination, output, report)
+    if result.error is None and not report["exit"]["interrupted"]:
+        report = _tidy(preparation, output, lock, report)
     print_summary(report, output)
     if result.error is not None and not result.interrupted:
         complain(result.error, verbose=verbose)
     status: int = report["exit"]["status"]
     return status
+
+
+def _tidy(
+    preparation: Preparation, output: Path, lock: OutputLock, report: dict[str, Any]
+) -> dict[str, Any]:
+    """Remove event files that no chunk lists, copy the results; the report then.
+
+    Not after an error or an interrupt: what unfinished chunks left may belong to results that a
+    resumed run finds.
+
+    Raises: KeyboardInterrupt that says what to do.
+    """
+    from commands.result_copy import copy_results
+    from executors.results.output import sweep
+
+    try:
+        sweep(output, {name for data in report["datasets"].values() for name in data["outputs"]})
+        if preparation.destination is None:
+            return report
+        lock.require()
+        return copy_results(preparation.destination, output, report)
+    except KeyboardInterrupt as stopped:
+        raise KeyboardInterrupt(AFTER) from stopped
 
 
 def _resume(preparation: Preparation, store: StateStore, merged: MergedFiles) -> Resumption:
@@ -231,13 +250,15 @@ def _conclude(
     account.write(result, notes=[UNDRAWN])
     finish, doing = getattr(processor, "finish", None), "writing histograms"
     verbose, mode = preparation.options.verbose, preparation.options.merge
+    undone = UNDRAWN
     try:
         write_histograms(output / NAME, result.accumulator)
         if mode != "none" and result.error is None:
             doing = f"joining files (--resume --merge {mode} does it again)"
+            undone = UNJOINED.format(mode=mode)
             account.joined = merge_outputs(names, account.plan.items, merged, mode)
             locate()
-        doing = "comparing and drawing"
+        doing, undone = "comparing and drawing", UNDRAWN
         if finish is None or not result.accumulator:
             return account.write(result)
         if result.interrupted:
@@ -247,7 +268,7 @@ def _conclude(
     except KeyboardInterrupt as stopped:
         locate()
         drawn = _drawn_since(before, pictures(output))
-        return account.write(result, validation=drawn, notes=[UNDRAWN], stopped=stopped)
+        return account.write(result, validation=drawn, notes=[undone], stopped=stopped)
     except Exception as error:
         locate()
         problem = f"{doing} failed: {type(error).__name__}: {first_line(error)}"
@@ -260,20 +281,3 @@ def _drawn_since(before: Mapping[str, int], now: Mapping[str, int]) -> dict[str,
     """Pictures of a drawing that did not end: the next run removes what is listed."""
     plots = [name for name, changed in now.items() if before.get(name) != changed]
     return {"plots": plots} if plots else None
-
-
-@contextmanager
-def _terminable() -> Iterator[None]:
-    """Treat SIGTERM, which batch systems send, like Ctrl-C."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def interrupt(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -6,14 +6,14 @@ import base64
 import binascii
 import json
 import os
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from executors.errors import ConfigurationError, first_line
+from executors.private_folders import private_folder
 
 if TYPE_CHECKING:
     from distributed import Security
@@ -96,25 +96,24 @@ def run_credentials(directory: Path) -> Iterator[tuple[Security, TlsFiles]]:
     """Make a key and a certificate that are good for one run and removed after it.
 
     They lie below ``directory``, which the workers must see, in a folder that only the user can
-    enter; each file has mode 0600 from the start.
+    enter; each file has mode 0600 from the start. What killed runs left there is removed.
 
     Raises: ConfigurationError where the directory cannot be written.
     """
     from distributed import Security
 
-    try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        folder = tempfile.TemporaryDirectory(prefix="run-", dir=directory)
-    except OSError as error:
-        msg = (
-            f"credentials cannot be written below {directory} ({error.strerror}); "
-            "set shared_directory to one that this machine and the workers can read"
-        )
-        raise ConfigurationError(msg) from error
-    with folder as name:
+    with ExitStack() as stack:
+        try:
+            folder = stack.enter_context(private_folder(directory))
+        except OSError as error:
+            msg = (
+                f"credentials cannot be written below {directory} ({error.strerror}); "
+                "set shared_directory to one that this machine and the workers can read"
+            )
+            raise ConfigurationError(msg) from error
         security = Security.temporary()
         made = security.get_tls_config_for_role("worker")
-        files = TlsFiles(*(Path(name) / f"{part}.pem" for part in TlsFiles._fields))
+        files = TlsFiles(*(folder / f"{part}.pem" for part in TlsFiles._fields))
         for path, key in zip(files, ("ca_file", "cert", "key")):
             _write_private(path, made[key])
         yield security, files

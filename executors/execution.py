@@ -178,16 +178,20 @@ def open_executor(
         yield ProcessExecutor(collector, settings.processes, settings.environment())
     else:
         # distributed takes a second to import: only those who use it pay
-        from executors.dask.checks import WorkerCheck, check_workers
+        from executors.dask.checks import Fitness, WorkerCheck, check_workers, lasting
         from executors.dask.cluster import ClusterExecutor, open_pool
         from executors.dask.performance import recorded
 
-        with open_pool(settings) as (client, watch):
-            if tell is not None:
-                tell(f"Dask dashboard: {client.dashboard_link}")
+        with open_pool(settings) as (client, watch), lasting(probe) as later:
+            say = tell or logger.info
+            say(f"Dask dashboard: {client.dashboard_link}")
             check_workers(client, probe)
             if watch is not None:
-                client.register_plugin(WorkerCheck(probe))
+                client.register_plugin(WorkerCheck(later))
+            guest = settings.scheduler is not None
+            if guest and not client.nthreads():
+                say("waiting for workers (0 now)")
             with recorded(client, performance):
-                guest = settings.scheduler is not None
-                yield ClusterExecutor(collector, client, watch, guest)
+                yield ClusterExecutor(
+                    collector, client, watch, Fitness.of(later) if guest else None
+                )

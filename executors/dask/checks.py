@@ -9,7 +9,8 @@ import logging
 import platform
 import time
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,13 @@ from executors.errors import ConfigurationError, first_line
 from executors.results.output import probe_writable
 
 __all__ = [
+    "Fitness",
     "OutputProbe",
     "WorkerCheck",
     "check_versions",
     "check_workers",
     "code_digest",
+    "lasting",
     "software",
 ]
 
@@ -89,8 +92,12 @@ class OutputProbe:
         try:
             return None if self._answered(workers) else self._unanswered()
         finally:
-            for path in self.directory.glob(f"{self.token}*"):
-                path.unlink(missing_ok=True)
+            self.clear()
+
+    def clear(self) -> None:
+        """Remove token and answers."""
+        for path in self.directory.glob(f"{self.token}*"):
+            path.unlink(missing_ok=True)
 
     def _answered(self, workers: int) -> bool:
         deadline = time.monotonic() + _SYNC
@@ -107,8 +114,41 @@ class OutputProbe:
         )
 
 
+@contextmanager
+def lasting(probe: Probe | None) -> Iterator[Probe | None]:
+    """A probe for workers that come later: what an `OutputProbe` looks for stays until the end."""
+    if not isinstance(probe, OutputProbe):
+        yield probe
+        return
+    ready = probe.ready()
+    try:
+        yield ready
+    finally:
+        ready.clear()
+
+
+@dataclass(frozen=True)
+class Fitness:
+    """What `check_workers` asks, for a worker to ask itself."""
+
+    expected: Mapping[str, str]
+    probe: Probe | None = None
+
+    @classmethod
+    def of(cls, probe: Probe | None = None) -> Fitness:
+        """What this process has is what a worker must have."""
+        return cls(software(), probe)
+
+    def complaint(self) -> str | None:
+        """What is wrong with this process, or None."""
+        found = _difference("it", software(), self.expected, tuple(self.expected))
+        if found is None and self.probe is not None:
+            found = self.probe()
+        return found
+
+
 class WorkerCheck(distributed.WorkerPlugin):  # type: ignore[misc]  # distributed is not typed
-    """Worker plugin for pools that grow: what `check_workers` asks, asked of those who come later.
+    """Worker plugin for a run's own pool that grows: who comes later is checked too.
 
     A worker that does not pass leaves before it has run anything; why is in its log.
     """
@@ -116,13 +156,11 @@ class WorkerCheck(distributed.WorkerPlugin):  # type: ignore[misc]  # distribute
     name = "flashbrew-gate"
 
     def __init__(self, probe: Probe | None = None) -> None:
-        self.expected, self.probe = software(), probe
+        self.fitness = Fitness.of(probe)
 
     def setup(self, worker: Any) -> None:
         """Let the worker in, or close it."""
-        complaint = _difference("it", software(), self.expected, tuple(self.expected))
-        if complaint is None and self.probe is not None:
-            complaint = self.probe()
+        complaint = self.fitness.complaint()
         if complaint is not None:
             logger.error("this worker is not let in: %s", complaint)
             worker.loop.add_callback(worker.close, nanny=True, reason=complaint)

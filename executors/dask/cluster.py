@@ -14,7 +14,10 @@ import distributed
 
 from executors.collect import Collector
 from executors.credentials import security_from_configuration, security_from_files
+from executors.dask.address import check_scheduler
+from executors.dask.admission import GuestTask
 from executors.dask.casa import casa_security
+from executors.dask.checks import Fitness
 from executors.dask.dispatch import Dispatch
 from executors.dask.guest import guest_workers
 from executors.errors import ConfigurationError, first_line
@@ -58,15 +61,16 @@ class ClusterExecutor:
     collector: Collector
     client: distributed.Client
     watch: JobWatch | None = None
-    guest: bool = False
-    """Whether the workers are not this run's own."""
+    fitness: Fitness | None = None
+    """What workers must prove that are not this run's own, None for its own."""
 
     def run(self, work: ChunkWork) -> None:
         """Process every chunk; what fails, or dies with its worker, is recorded."""
-        task = PickledTask.of(self.collector.task(work))
+        task = self.collector.task(work)
+        pickled = PickledTask.of(GuestTask(task, self.fitness) if self.fitness else task)
         resources = chunk_resources(self.client)
-        with guest_workers(self.client, work.run) if self.guest else nullcontext():
-            Dispatch(self.client, self.collector, task, resources, self.watch).run()
+        with guest_workers(self.client, work.run) if self.fitness else nullcontext():
+            Dispatch(self.client, self.collector, pickled, resources, self.watch).run()
 
 
 def chunk_resources(client: distributed.Client) -> dict[str, int] | None:
@@ -131,11 +135,11 @@ def _security(address: str, settings: ExecutorSettings) -> distributed.Security 
 
 @contextmanager
 def _connected(address: str, security: distributed.Security | None) -> Iterator[distributed.Client]:
+    check_scheduler(address, security, CONNECT_TIMEOUT)
     try:
         client = distributed.Client(address, timeout=CONNECT_TIMEOUT, security=security)
     except (OSError, ValueError) as error:
-        checks = "the address and the certificates" if security else "the address"
-        msg = f"no Dask scheduler answers at {address} ({first_line(error)}); check {checks}"
+        msg = f"the Dask scheduler at {address} was there and left ({first_line(error)}); try again"
         raise ConfigurationError(msg) from error
     with client:
         yield client

@@ -96,6 +96,7 @@ class Dispatch:
             [[futures[p] for p in positions] for positions in computed],
             [[(p, items[p]) for p in group if p not in pending] for group in groups],
             pickled=self._chunks.task,
+            topic=self._chunks.name,
             key=[f"sum-{self._chunks.name}-{number}" for number in numbers],
             pure=False,
             retries=0,
@@ -109,6 +110,7 @@ class Dispatch:
         """Add group after group; those of which a chunk is lost with its worker come last."""
         if self.watch is not None:
             self.watch.on_problem(self._cancel)
+        self._chunks.refusals.on_problem(self._cancel)
         self._fill()
         for number in self._mailbox.ended():
             if number in self._sums and self._sums[number].status != "finished":

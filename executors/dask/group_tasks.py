@@ -9,11 +9,12 @@ import cloudpickle  # type: ignore[import-untyped]
 import distributed
 from coffea.processor.executor import WorkItem
 
+from executors.dask.admission import require_fitness, unpacked
 from executors.dask.notices import Notice, begun_topic, tell_soon
 from executors.ledger import ChunkRecord
 from executors.reduction import GroupSum, Reduction
 from executors.results.state import StateStore
-from executors.task import ChunkResult, ChunkTask, PickledTask, failed_record
+from executors.task import ChunkResult, PickledTask, failed_record
 
 __all__ = ["ChunkReply", "add_group", "run_chunk"]
 
@@ -28,8 +29,12 @@ class ChunkReply(NamedTuple):
 
 
 def run_chunk(position: int, item: WorkItem, pickled: PickledTask, topic: str) -> ChunkReply:
-    """Run one chunk; say when it begins, and with which record it ends, under ``topic``."""
+    """Run one chunk; say when it begins, and with which record it ends, under ``topic``.
+
+    Raises: distributed.Reschedule where this worker does not fit.
+    """
     worker = distributed.get_worker()
+    require_fitness(worker, pickled, topic)
     worker.log_event(begun_topic(topic, worker.address), {"began": position})
     result, read_back = _result(item, pickled)
     try:
@@ -46,6 +51,7 @@ def add_group(
     replies: Sequence[ChunkReply],
     stored: Sequence[tuple[int, WorkItem]],
     pickled: PickledTask,
+    topic: str,
 ) -> bytes:
     """Add the results of a group.
 
@@ -54,8 +60,11 @@ def add_group(
         replies: What they gave.
         stored: Places of the other chunks, whose results an earlier run stored.
         pickled: The task, which knows where.
+        topic: As for `run_chunk`.
     Returns: A pickled `GroupSum`; of stored chunks it records those that could not be read.
+    Raises: distributed.Reschedule where this worker does not fit.
     """
+    require_fitness(distributed.get_worker(), pickled, topic)
     reduction = Reduction()
     found, items = dict(zip(positions, replies, strict=True)), dict(stored)
     records = {position: reply.record for position, reply in found.items()}
@@ -76,7 +85,7 @@ def add_group(
 def _result(item: WorkItem, pickled: PickledTask) -> tuple[ChunkResult, bool]:
     """Result of a chunk, and whether this run had stored it before."""
     try:
-        task = _task(pickled)
+        task = unpacked(pickled)
     except Exception as error:
         return ChunkResult(failed_record(item, error), None), False
     stored = task.recall(item)
@@ -84,13 +93,8 @@ def _result(item: WorkItem, pickled: PickledTask) -> tuple[ChunkResult, bool]:
 
 
 def _store(pickled: PickledTask) -> StateStore:
-    store = _task(pickled).store
+    store = unpacked(pickled).store
     if store is None:
         msg = "results of an earlier run cannot be read without a store"
         raise FileNotFoundError(msg)
     return store
-
-
-def _task(pickled: PickledTask) -> ChunkTask:
-    task: ChunkTask = pickled.unpack()
-    return task

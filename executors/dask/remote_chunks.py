@@ -15,6 +15,7 @@ import distributed
 from distributed.scheduler import KilledWorker
 
 from executors.collect import Collector
+from executors.dask.admission import Refusals
 from executors.dask.attempts import Attempts
 from executors.dask.group_tasks import run_chunk
 from executors.dask.mailbox import Mailbox
@@ -65,6 +66,7 @@ class RemoteChunks:
         self.futures: dict[int, distributed.Future] = {}
         self.lost: dict[int, ChunkRecord] = {}
         """Records of the chunks that no attempt brought to an end."""
+        self.refusals = Refusals(self._workers)
         self._resources = resources
         self._attempts = Attempts()
         self._told: dict[int, ChunkRecord] = {}
@@ -75,6 +77,8 @@ class RemoteChunks:
         """Why no worker will come any more, None where they may."""
         if self.watch is not None and self.watch.problem is not None:
             return self.watch.problem
+        if self.refusals.problem is not None:
+            return self.refusals.problem
         if not self.disconnected:
             return None
         address = self.client.scheduler.address
@@ -197,11 +201,13 @@ class RemoteChunks:
         return RuntimeError(f"the task ended as {future.status!r} without a result")
 
     def _hear(self, message: Mapping[str, Any]) -> None:
-        """Take note of chunks that ended, of a worker that is gone."""
+        """Take note of chunks that ended, of a worker that does not fit, or is gone."""
         if "ended" in message:
             for notice in unpack(message["ended"]):
                 if self.collector.record(notice.position) is None:
                     self._note(notice.position, notice.record, read_back=notice.read_back)
+        elif "refused" in message:
+            self.refusals.heard(message["refused"], message["reason"])
         elif message.get("action") == "remove-worker":
             processing = self._positions(message["processing-tasks"])
             lost = self._positions(message["lost-computed-tasks"])
@@ -215,13 +221,18 @@ class RemoteChunks:
         if news:
             self.collector.tell(self._attempts.counted(position, record))
 
+    def _workers(self) -> dict[str, int]:
+        """Threads of each worker that is there, by its address."""
+        try:
+            found: dict[str, int] = self.client.nthreads()
+        except (OSError, TimeoutError, RuntimeError) as error:
+            logger.debug("the scheduler does not say which workers there are: %r", error)
+            return {}
+        return found
+
     def _threads(self) -> int:
         """Chunks that a worker runs at a time, from those that are left."""
-        try:
-            return max(self.client.nthreads().values(), default=1)
-        except (OSError, TimeoutError, RuntimeError) as error:
-            logger.debug("the scheduler does not say how many threads workers have: %r", error)
-            return 1
+        return max(self._workers().values(), default=1)
 
     def _begun(self, worker: str) -> set[int]:
         """Positions of the chunks that a worker said it began; nobody listens until one dies."""

@@ -13,6 +13,7 @@ from typing import Any
 import dask
 import yaml
 from distributed import Security
+from distributed.core import Status
 
 from executors.credentials import TlsFiles
 from executors.errors import ConfigurationError, first_line
@@ -47,6 +48,19 @@ class WorkerJob(HTCondorJob):  # type: ignore[misc]  # dask-jobqueue is not type
     def worker_process_threads(self) -> int:
         """Chunks that the worker takes at a time."""
         return self._readers
+
+    async def start(self) -> None:
+        """Submit the job; one that could not be submitted counts as failed, not as created."""
+        try:
+            await super().start()
+        except BaseException:
+            self.status = Status.failed
+            raise
+
+    async def close(self) -> None:
+        """Remove the job; a cluster that ends wants to know of each that it has."""
+        await super().close()
+        self.status = Status.closed
 
 
 def submit_description(settings: ExecutorSettings) -> str:

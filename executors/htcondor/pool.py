@@ -20,7 +20,7 @@ from distributed import Security
 from executors.credentials import check_proxy, check_token, run_credentials
 from executors.errors import ConfigurationError, first_line
 from executors.htcondor.job import WorkerJob, host_of, job_options, packaged_defaults, site_of
-from executors.htcondor.jobqueue import HTCondorCluster
+from executors.htcondor.jobqueue import HTCondorCluster, job_ids, submit_missing
 from executors.htcondor.sites import SiteSettings
 from executors.htcondor.watch import JobWatch
 from executors.settings import ExecutorSettings
@@ -135,15 +135,23 @@ def _free_port(host: str, ports: str) -> int:
 
 
 def _submit(cluster: WorkerCluster, jobs: int) -> None:
-    """Submit the first jobs; later ones are the watch's business."""
-    try:
-        cluster.scale(jobs=jobs)
-        cluster.sync(cluster._correct_state)
-    except (RuntimeError, OSError, ValueError) as error:
-        lines = [line for line in str(error).splitlines() if line.strip()]
-        said = next((line for line in reversed(lines) if "ERROR" in line), lines[-1])
-        msg = f"condor_submit failed: {said.strip()}; --dry-run shows what it got"
-        raise ConfigurationError(msg) from error
+    """Submit the first jobs; where some of them fail, the watch submits those again.
+
+    Raises: ConfigurationError where none could be submitted.
+    """
+    said = submit_missing(cluster, jobs)
+    if said is None:
+        return
+    submitted = sum(job is not None for job in job_ids(cluster).values())
+    if not submitted:
+        msg = f"condor_submit failed: {said}; --dry-run shows what it got"
+        raise ConfigurationError(msg)
+    logger.warning(
+        "%d of %d jobs are not submitted yet, condor_submit failed: %s; trying again",
+        jobs - submitted,
+        jobs,
+        said,
+    )
 
 
 def _await_worker(client: distributed.Client, watch: JobWatch, site: SiteSettings) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Any, NamedTuple
 
 from executors.errors import first_line
+from executors.htcondor.jobqueue import job_ids, submit_missing
 
 __all__ = ["RUN_ATTRIBUTE", "JobState", "JobWatch", "read_queue"]
 
@@ -18,6 +20,7 @@ RUN_ATTRIBUTE = "FlashbrewRun"
 """Attribute that the jobs of one run share."""
 INTERVAL = 5.0  # seconds between two looks at the queue; chosen, a schedd notices 1 s
 FIRST_CHANCES = 3  # jobs that may fail for each job wanted before a run counts as hopeless; chosen
+LONGEST = 300.0  # seconds between two tries of a condor_submit that fails; chosen
 TIMEOUT = 60.0  # seconds that condor_q may take; chosen
 _HELD = 5  # HTCondor's JobStatus
 _GONE = (3, 4)  # removed, completed
@@ -51,7 +54,8 @@ class JobWatch:
         self.replaced = 0
         self._cluster, self._arguments = cluster, list(arguments)
         self._constraint = f'{RUN_ATTRIBUTE} == "{run}"'
-        self._failures = 0
+        self._failures = self._refusals = 0
+        self._not_before = 0.0
         self._listeners: list[Callable[[], None]] = []
         self._registered: set[str] = set()
         self._missing: set[str] = set()
@@ -97,7 +101,7 @@ class JobWatch:
         if names - self._registered:
             self._failures = 0
         self._registered |= names
-        mine = {str(name): job.job_id for name, job in dict(self._cluster.workers).items()}
+        mine = job_ids(self._cluster)
         lost = {
             name: _verdict(queue.get(job))
             for name, job in mine.items()
@@ -108,40 +112,44 @@ class JobWatch:
         self._missing = set(lost) - set(certain)
         if certain:
             self._replace(certain)
-        elif len(mine) < self.jobs:
+        elif len(mine) < self.jobs or None in mine.values():
             self._refill()
+
+    @property
+    def _hopeless(self) -> bool:
+        return self._failures > FIRST_CHANCES * self.jobs
 
     def _replace(self, lost: dict[str, str | None]) -> None:
         reasons = [reason for reason in lost.values() if reason]
         self._failures += sum(name not in self._registered for name in lost)
         for name, reason in lost.items():
             logger.warning("worker %s is gone: %s; submitting another job", name, reason)
-        if self._failures > FIRST_CHANCES * self.jobs:
+        if self._hopeless:
             self._give_up(reasons[-1])
             return
         self.replaced += len(lost)
         self._refill(forget=list(lost))
 
     def _refill(self, forget: Sequence[str] = ()) -> None:
-        """Submit until all jobs wanted are there."""
-        cluster = self._cluster
+        """Submit until all jobs wanted are there; after a failure wait, longer each time.
 
-        async def refill() -> None:
-            for name in list(cluster.workers):
-                if str(name) in forget:
-                    job = cluster.workers.pop(name)
-                    cluster.worker_spec.pop(name, None)
-                    await job.close()
-            while len(cluster.worker_spec) < self.jobs:
-                cluster.worker_spec.update(cluster.new_worker_spec())
-            await cluster._correct_state()
-
-        try:
-            cluster.sync(refill)
-        except (RuntimeError, OSError, ValueError) as error:
-            self._failures += 1
-            if self._failures > FIRST_CHANCES * self.jobs:
-                self._give_up(f"condor_submit failed: {first_line(error)}")
+        A condor_submit that fails ends no run that has jobs: they may be all that it gets.
+        """
+        if time.monotonic() < self._not_before and not forget:
+            return
+        said = submit_missing(self._cluster, self.jobs, forget)
+        if said is None:
+            self._refusals = 0
+            return
+        logger.warning("condor_submit failed: %s; trying again", said)
+        self._refusals += 1
+        self._not_before = time.monotonic() + min(INTERVAL * 2**self._refusals, LONGEST)
+        jobs = job_ids(self._cluster).values()
+        if any(job is not None for job in jobs):
+            return
+        self._failures += len(jobs)
+        if self._hopeless:
+            self._give_up(f"condor_submit failed: {said}")
 
     def _give_up(self, reason: str) -> None:
         with self._lock:

@@ -85,6 +85,10 @@ class OutputLock:
     ) -> None:
         self._stop.set()
         self._thread.join()
+        self.release()
+
+    def release(self) -> None:
+        """Let others have the directory, where it is still this run's."""
         if self.held:
             self.path.unlink(missing_ok=True)
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 
 from tests.commands.running import LOCAL, read
@@ -151,6 +152,107 @@ def test_a_run_that_is_stopped_ends_soon_and_goes_on(
     chunks = read(output)["datasets"]["input"]["chunks"]
     assert chunks["done"] == 3
     assert chunks["reused"] >= done
+
+
+@pytest.mark.xdist_group("dask")
+@pytest.mark.parametrize(
+    ("executor", "action"), [("iterative", "persist"), ("futures", "sleep"), ("dask", "sleep")]
+)
+def test_a_second_interrupt_ends_at_once(
+    repository, flashbrew, processors, sample, output, tmp_path, executor, action
+):
+    # `persist` swallows the first one, as a library may: the run would not end in order
+    config = tmp_path / "config.yaml"
+    config.write_text(f"fail_at: 120\naction: {action}\nonce: {tmp_path}\n")
+    run = [f"{processors}:Counting", str(sample[0]), "--chunksize", "100", "--output", str(output)]
+    run += ["--config", str(config)]
+    command = [sys.executable, "run_processor.py", *run, "--executor", executor, "--workers", "2"]
+    started = subprocess.Popen(
+        command,
+        cwd=repository,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+    )
+    deadline = time.monotonic() + 90
+    while not (tmp_path / "100").exists() and started.poll() is None:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    time.sleep(0.5)
+    children = psutil.Process(started.pid).children(recursive=True)
+    os.killpg(started.pid, signal.SIGINT)
+    time.sleep(0.7)
+    if started.poll() is None:
+        os.killpg(started.pid, signal.SIGINT)
+    stopped = time.monotonic()
+    _, err = started.communicate(timeout=60)
+    assert time.monotonic() - stopped < 3
+    assert started.returncode == 130, err
+    for word in ("Traceback", "distributed", "CommClosedError", "ERROR"):
+        assert word not in err
+    if action == "persist":
+        assert "ended at once by a second interrupt" in err
+    assert psutil.wait_procs(children, timeout=10)[1] == []
+    assert read(output)["exit"]["status"] == 130
+    assert flashbrew(*run, *LOCAL, "--resume")[0] == 0
+    assert read(output)["datasets"]["input"]["chunks"]["reused"] >= 1
+
+
+def test_signals_at_the_same_moment_are_one(repository):
+    code = (
+        "import os, signal, time\n"
+        "from commands.interrupts import Interrupts\n"
+        "try:\n"
+        "    with Interrupts().handled():\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "except KeyboardInterrupt:\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "    print('in order', flush=True)\n"
+        "time.sleep(0.6)\n"
+        "os.kill(os.getpid(), signal.SIGINT)\n"
+        "print('never')\n"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (130, "in order\n")
+    assert "Traceback" not in done.stderr
+
+
+def test_an_interrupt_while_joining_says_that_files_are_not_joined(
+    flashbrew, processors, sample, output, monkeypatch
+):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    run = (f"{processors}:Writing", *LOCAL, sample[0], "--output", output, "--merge", "dataset")
+    with monkeypatch.context() as patched:
+        patched.setattr("executors.results.merging.merge_outputs", interrupt)
+        assert flashbrew(*run)[0] == 130
+    note = "event files of the chunks are not joined; --resume --merge dataset does it"
+    assert note in read(output)["notes"][-1]
+    assert flashbrew(*run, "--resume")[0] == 0
+    assert (output / "events" / "input.root").exists()
+
+
+@pytest.mark.parametrize(
+    ("where", "told"),
+    [
+        ("executors.plan.plan_fileset", "before the first chunk; nothing is lost, give the same"),
+        ("executors.results.output.sweep", "after the last chunk; the same command with --resume"),
+    ],
+)
+def test_an_interrupt_says_what_to_do(
+    flashbrew, processors, sample, output, monkeypatch, where, told
+):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(where, interrupt)
+    arguments = (f"{processors}:Counting", *LOCAL, sample[0], "--output", output)
+    status, _, err = flashbrew(*arguments)
+    assert (status, f"interrupted {told}" in err) == (130, True)
 
 
 def test_two_runs_at_once(repository, flashbrew, processors, sample, output, tmp_path):

@@ -1,5 +1,6 @@
 """Processor for tests: counts, fills, fails where it is told to; loaded as path.py:Class."""
 
+import contextlib
 import json
 import os
 import signal
@@ -100,6 +101,9 @@ class Counting(ProcessorABC):
             os.kill(os.getpid(), signal.SIGKILL)
         if self.action == "sleep":
             time.sleep(600)
+        while self.action == "persist":
+            with contextlib.suppress(KeyboardInterrupt):
+                time.sleep(600)
         if self.action == "eat":
             self.eaten = np.ones(self.appetite // 8)
             time.sleep(20)

@@ -59,7 +59,7 @@ def test_an_authority_that_the_scheduler_does_not_know_is_refused(tls_scheduler,
 def test_an_unencrypted_client_is_refused(tls_scheduler):
     address = tls_scheduler.replace("tls://", "tcp://")
     with (
-        pytest.raises(ConfigurationError, match="no Dask scheduler answers"),
+        pytest.raises(ConfigurationError, match="speaks TLS; try --scheduler tls:"),
         open_client(ExecutorSettings("dask", scheduler=address)),
     ):
         pass

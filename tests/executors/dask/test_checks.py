@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ from executors.dask.checks import (
     check_versions,
     check_workers,
     code_digest,
+    lasting,
     software,
 )
 from executors.errors import ConfigurationError
@@ -45,9 +47,7 @@ def test_software_names_what_decides_a_number():
 
 def test_other_code_has_another_digest(repository, tmp_path):
     copy = tmp_path / "executors"
-    copy.mkdir()
-    for path in (repository / "executors").glob("*.py"):
-        (copy / path.name).write_bytes(path.read_bytes())
+    shutil.copytree(repository / "executors", copy)
     (copy / "errors.py").write_text((copy / "errors.py").read_text() + "\nCHANGED = True\n")
     command = [
         sys.executable,
@@ -119,6 +119,16 @@ def test_a_worker_that_passes_stays(client, tmp_path):
         assert len(client.scheduler_info()["workers"]) == 2
     finally:
         client.unregister_worker_plugin(WorkerCheck.name)
+
+
+def test_a_probe_for_later_finds_what_it_looks_for_until_the_end(tmp_path, monkeypatch):
+    monkeypatch.setattr(checks, "_SYNC", 0.2)
+    (tmp_path / "here").mkdir()
+    (tmp_path / "another").mkdir()
+    with lasting(OutputProbe(tmp_path / "here")) as probe:
+        assert [probe(), probe()] == [None, None]
+        assert "is another one there" in OutputProbe(tmp_path / "another", probe.token)()
+    assert list((tmp_path / "here").iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["scheduler", "workers"])
