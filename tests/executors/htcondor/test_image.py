@@ -38,3 +38,25 @@ def test_both_recipes_start_from_one_base(repository):
     apptainer = (repository / "condor" / "flashbrew.def").read_text()
     (base,) = (line.split()[1] for line in docker.splitlines() if line.startswith("FROM "))
     assert f"From: {base}\n" in apptainer
+
+
+def test_an_apptainer_image_gets_what_git_knows_of(repository, tmp_path):
+    definition = (repository / "condor" / "flashbrew.def").read_text()
+    setup = definition.partition("%setup\n")[2].partition("\n%")[0]
+    clone, image = tmp_path / "clone", tmp_path / "image"
+    for name in ("flows/a.py", "a name.txt", ".venv/bin/python", "out/report.json"):
+        path = clone / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name)
+    git = ["git", "-C", clone, "-c", "safe.directory=*"]
+    subprocess.run([*git, "init", "--quiet"], check=True)
+    subprocess.run([*git, "add", "flows", "a name.txt"], check=True)
+    (clone / "flows/a.py").write_text("changed")
+    environment = os.environ | {"APPTAINER_ROOTFS": str(image)}
+    subprocess.run(["sh", "-eu", "-c", setup], cwd=clone, env=environment, check=True)
+    copied = {
+        str(path.relative_to(image / "opt/flashbrew")): path.read_text()
+        for path in (image / "opt/flashbrew").rglob("*")
+        if path.is_file()
+    }
+    assert copied == {"flows/a.py": "changed", "a name.txt": "a name.txt"}
