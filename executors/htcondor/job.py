@@ -185,15 +185,20 @@ def _directives(site: SiteSettings, files: TlsFiles | None, run: str) -> dict[st
         if getattr(site, name) is not None:
             lines[name] = getattr(site, name)
     if site.log_directory is not None:
-        lines |= _logs(site.log_directory, stream=site.stream_logs)
+        lines |= _logs(site, site.log_directory)
     lines |= {name: _directive(name, value) for name, value in site.directives.items()}
     return lines
 
 
-def _logs(directory: str, *, stream: bool) -> dict[str, Any]:
-    name = f"{directory}/worker-$(ClusterId).$(ProcId)"
-    streamed = {"stream_output": True, "stream_error": True} if stream else {}
-    return {"output": f"{name}.out", "error": f"{name}.err", "log": f"{name}.log", **streamed}
+def _logs(site: SiteSettings, directory: str) -> dict[str, Any]:
+    """Where logs go; spooled jobs write their own, as the schedd cannot reach the directory."""
+    spooled = {"output_destination": site.log_url} if site.spooled else {}
+    name = (
+        "worker-$(ClusterId).$(ProcId)" if spooled else f"{directory}/worker-$(ClusterId).$(ProcId)"
+    )
+    streamed = {"stream_output": True, "stream_error": True} if site.stream_logs else {}
+    names = {"output": f"{name}.out", "error": f"{name}.err", "log": f"{name}.log"}
+    return {**names, **streamed, **spooled}
 
 
 def _directive(name: str, value: Any) -> Any:

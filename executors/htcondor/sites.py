@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import getpass
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -36,6 +37,9 @@ _SIZE = re.compile(r"\d+(\.\d+)?\s*[kMGT]i?B")
 _PORTS = re.compile(r"\d{1,5}(:\d{1,5})?")
 _WORD = re.compile(r"[A-Za-z0-9_@%+=:,./~-]+")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# EOS of users at CERN under its names, and the server that writes there (cernops/dask-lxplus)
+_EOS = re.compile(r"/eos/(?:user|home)(?:-\w+)?(?:/\w)?/(?P<user>\w{2,})(?P<path>/.*)?")
+_EOS_SERVER = "root://eosuser.cern.ch/"
 _DIRECTIVE = re.compile(r"(\+|MY\.)?[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -94,8 +98,18 @@ def _duration(value: Any) -> Any:
 
 
 def _expanded(text: str) -> str:
-    """Absolute path, with ~ and $NAME replaced."""
+    """Absolute path, with ~ and $NAME replaced; $INITIAL is the first letter of $USER."""
+    user = _user()
+    text = text.replace("$INITIAL", user[0]).replace("$USER", user)
     return os.path.abspath(os.path.expanduser(os.path.expandvars(text)))
+
+
+def _user() -> str:
+    """Name of who runs this, or the number where there is no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # no such user in the container
+        return str(os.getuid())
 
 
 Text = Annotated[str, AfterValidator(_plain)]
@@ -176,7 +190,9 @@ class SiteSettings(BaseModel):
         timedelta(hours=1), description="how long proxy and token must last at least"
     )
     log_directory: Place | None = Field(
-        None, description="directory for the logs of the jobs; default: none are kept"
+        None,
+        description="directory for the logs of the jobs, below /eos/user for jobs that are "
+        "spooled; none: none are kept",
     )
     stream_logs: bool = Field(True, description="whether logs grow while the job runs")
     prologue: tuple[Text, ...] = Field(
@@ -203,7 +219,26 @@ class SiteSettings(BaseModel):
         if self.preset not in PRESETS:
             msg = f"preset {self.preset!r} is unknown; choose from {', '.join(PRESETS)}"
             raise ValueError(msg)
+        if self.spooled and self.log_directory is not None and self.log_url is None:
+            msg = (
+                f"log_directory {self.log_directory} gets no log of spooled jobs; name one below "
+                "/eos/user, where the jobs write them"
+            )
+            raise ValueError(msg)
         return self
+
+    @property
+    def spooled(self) -> bool:
+        """Whether files travel through the schedd's own disk, and stay there."""
+        return "-spool" in self.submit_arguments
+
+    @property
+    def log_url(self) -> str | None:
+        """Where spooled jobs write their logs themselves; None where nobody can tell."""
+        found = _EOS.fullmatch(self.log_directory or "")
+        if found is None:
+            return None
+        return f"{_EOS_SERVER}/eos/user/{found['user'][0]}/{found['user']}{found['path'] or ''}"
 
     @property
     def worker_threads(self) -> int:

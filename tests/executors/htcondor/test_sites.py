@@ -32,6 +32,8 @@ IMPORTANT = {
         "python3 -m distributed.cli.dask_worker",
         "--worker-port 10000:10100",
         "--tls-key key.pem",
+        "output_destination = root://eosuser.cern.ch//eos/user/m/muon/.flashbrew/logs",
+        "error = worker-$(ClusterId).$(ProcId).err",
     ],
     "lpc": [
         "RequestMemory = floor(MY.DaskWorkerMemory / 1048576)",
@@ -41,6 +43,7 @@ IMPORTANT = {
         "x509userproxy = /tmp/proxy",
         "--worker-port 10000:10070 --nanny-port 10070:10100",
         "--tls-ca-file ca.pem",
+        "error = /home/muon/.flashbrew/logs/worker-$(ClusterId).$(ProcId).err",
     ],
     "rwth": [
         "should_transfer_files = NO",
@@ -55,6 +58,8 @@ IMPORTANT = {
 @pytest.fixture(autouse=True)
 def environment(monkeypatch):
     monkeypatch.setenv("X509_USER_PROXY", "/tmp/proxy")
+    monkeypatch.setenv("LOGNAME", "muon")
+    monkeypatch.setenv("HOME", "/home/muon")
     monkeypatch.delenv("PYTHONWARNINGS", raising=False)
 
 
@@ -120,7 +125,7 @@ def test_directives_of_a_user_come_last_and_text_of_attributes_is_quoted(tmp_pat
     preset: lxplus
     accounting_group: group_u_CMS.u_zh
     walltime: 90m
-    log_directory: /tmp/logs
+    log_directory: /eos/home-m/muon/logs
     directives: {MY.JobFlavour: workday, request_cpus: 3, +Wants: true}
     """
     lines = described(load_site(written(tmp_path, text))).splitlines()
@@ -130,7 +135,8 @@ def test_directives_of_a_user_come_last_and_text_of_attributes_is_quoted(tmp_pat
         "+Wants = True",
         "accounting_group = group_u_CMS.u_zh",
         "MY.MaxRuntime = 5400",
-        "output = /tmp/logs/worker-$(ClusterId).$(ProcId).out",
+        "output_destination = root://eosuser.cern.ch//eos/user/m/muon/logs",
+        "output = worker-$(ClusterId).$(ProcId).out",
     ):
         assert line in lines
 
@@ -172,6 +178,10 @@ def test_somebodys_dask_configuration_changes_nothing():
         ("directives: {'queue 5': 1}", "directives.queue 5"),
         ("accounting_group: a b", "accounting_group: must be letters"),
         ("shared_directory: /a b", "shared_directory: must be letters"),
+        (
+            "preset: lxplus\nlog_directory: ~/logs",
+            "gets no log of spooled jobs; name one below /eos",
+        ),
         ("credentials: transfer", "needs transfer_files: true"),
         ("- a", "must be a mapping"),
         ("a: [", "is not YAML"),
