@@ -11,6 +11,7 @@ import yaml
 
 from executors.errors import ConfigurationError
 from executors.inputs.fileset import absolute_name
+from executors.yaml_text import load_yaml
 
 __all__ = ["processor_options", "read_config", "refuse_ignored", "settle"]
 
@@ -112,7 +113,7 @@ def read_config(path: str | Path | None) -> dict[str, Any]:
     if path is None:
         return {}
     try:
-        content = yaml.safe_load(Path(path).expanduser().read_text(encoding="utf-8"))
+        content = load_yaml(Path(path).expanduser().read_text(encoding="utf-8"))
     except OSError as error:
         msg = f"configuration {path} cannot be read: {error.strerror or error}"
         raise ConfigurationError(msg) from error

@@ -52,6 +52,7 @@ def test_a_missing_processor_output_or_input(flashbrew, processors, output):
     ("content", "message"),
     [
         ("fail_at: [", "is not YAML"),
+        ("fail_at: 1\nfail_at: 2", "key 'fail_at' appears twice"),
         ("- 1", "must be a mapping"),
         ("colour: red", "cannot be built"),
     ],
