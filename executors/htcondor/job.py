@@ -32,6 +32,7 @@ __all__ = [
 
 # ends the worker before the batch system does: it hands its results over and leaves
 GRACE = timedelta(minutes=10)
+_TOKEN = "BEARER_TOKEN_FILE"  # where XRootD's client looks for one
 _UNKNOWN = "HOST:PORT"  # of a scheduler that does not run
 _NOWHERE = TlsFiles(*(Path(f"RUN/{name}.pem") for name in TlsFiles._fields))
 
@@ -160,7 +161,15 @@ def _prologue(settings: ExecutorSettings, site: SiteSettings) -> list[str]:
         except ValueError as error:
             msg = f"environment variable {name} cannot be handed to jobs: it {first_line(error)}"
             raise ConfigurationError(msg) from error
-    return [*exports, *site.prologue]
+    return [*exports, *_token(site), *site.prologue]
+
+
+def _token(site: SiteSettings) -> list[str]:
+    """Tell the worker where its bearer token lies, unless the site's environment does."""
+    if site.token is None or _TOKEN in site.environment:
+        return []
+    transferred = f"$_CONDOR_SCRATCH_DIR/{Path(site.token).name}"
+    return [f"export {_TOKEN}={transferred if site.transfer_files else site.token}"]
 
 
 def _directives(site: SiteSettings, files: TlsFiles | None, run: str) -> dict[str, Any]:
@@ -170,8 +179,10 @@ def _directives(site: SiteSettings, files: TlsFiles | None, run: str) -> dict[st
     if site.transfer_files:
         lines["when_to_transfer_output"] = "ON_EXIT"
         lines["transfer_output_files"] = '""'
-    if files is not None and site.credentials == "transfer":
-        lines["transfer_input_files"] = ", ".join(map(str, files))
+        carried = [*(files or ())] if site.credentials == "transfer" else []
+        carried += [site.token] if site.token is not None else []
+        if carried:
+            lines["transfer_input_files"] = ", ".join(map(str, carried))
     if site.image is not None and site.image_style == "container":
         lines["container_image"] = site.image
     elif site.image is not None:

@@ -264,7 +264,9 @@ class SiteSettings(BaseModel):
     )
     transfer_files: bool = Field(False, description="whether HTCondor transfers files")
     proxy: bool | Place = Field(False, description="grid proxy: path, or true for the usual one")
-    token: Place | None = Field(None, description="file with a bearer token")
+    token: Place | None = Field(
+        None, description="file with a bearer token, for BEARER_TOKEN_FILE of the jobs"
+    )
     credential_lifetime: Duration = Field(
         timedelta(hours=1), description="how long proxy and token must last at least"
     )

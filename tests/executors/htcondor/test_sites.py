@@ -108,6 +108,17 @@ def test_a_gpu_job_is_one_worker_that_announces_its_readers(tmp_path):
     assert "FLASHBREW_THREADS=4" in text
 
 
+def test_a_token_is_where_the_jobs_can_read_it(tmp_path):
+    shared = described(load_site(written(tmp_path, "token: /nfs/me/token\n")))
+    assert "export BEARER_TOKEN_FILE=/nfs/me/token; " in shared
+    assert "transfer_input_files" not in shared
+    carried = described(load_site(written(tmp_path, "preset: lpc\ntoken: /run/me/token\n")))
+    assert "export BEARER_TOKEN_FILE=$_CONDOR_SCRATCH_DIR/token; " in carried
+    keys = "RUN/ca.pem, RUN/cert.pem, RUN/key.pem"
+    assert f"transfer_input_files = {keys}, /run/me/token" in carried
+    assert "BEARER_TOKEN_FILE" not in described(load_site("lpc"))
+
+
 @pytest.mark.parametrize(
     ("style", "line"),
     [
