@@ -75,10 +75,25 @@ def prepare(options: argparse.Namespace) -> Preparation:
     # looks at models and device: what is wrong with them is an argument that is wrong
     provenance = getattr(processor, "provenance", dict)()
     check_travels(processor, settings)
+    _check_credentials(options, settings)
     plan = _plan(options, kind, retry)
     refuse_shared_folders(plan.datasets, dataset_folder)
     identity = run_identity(options, further, kind, provenance)
     return Preparation(options, processor, provenance, plan, settings, retry, identity, destination)
+
+
+def _check_credentials(options: argparse.Namespace, settings: ExecutorSettings) -> None:
+    """Look at the proxy and the token that files and jobs will need."""
+    from executors.credential_use import LIFETIME, check_for_urls, check_reaches_nodes
+    from executors.inputs.fileset_json import read_fileset
+
+    names = [*options.inputs, options.copy_to or ""]
+    if options.fileset:
+        names += [entry.file for entry in read_fileset(options.fileset)]
+    site = settings.site
+    check_for_urls(names, LIFETIME if site is None else site.credential_lifetime)
+    if site is not None and not options.dry_run:
+        check_reaches_nodes(site)
 
 
 def _plan(options: argparse.Namespace, kind: type[Any], retry: RetryPolicy) -> Plan:

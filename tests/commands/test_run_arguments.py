@@ -178,3 +178,37 @@ def test_paths_in_a_report_are_absolute(flashbrew, processors, sample, tmp_path,
     assert all(os.path.isabs(arguments[name]) for name in ("config", "output"))
     assert flashbrew(*run, "--fileset", os.path.relpath(fileset))[0] == 0
     assert os.path.isabs(read(output)["arguments"]["fileset"])
+
+
+@pytest.mark.parametrize("where", ["input", "fileset", "copy"])
+def test_a_proxy_that_ended_stops_a_run_before_its_first_file(
+    flashbrew, processors, sample, tmp_path, monkeypatch, where
+):
+    from datetime import timedelta
+
+    from tests.executors.test_tls import proxy
+
+    monkeypatch.setenv("X509_USER_PROXY", str(proxy(tmp_path, timedelta(hours=-1))))
+    monkeypatch.delenv("BEARER_TOKEN_FILE", raising=False)
+    url = "root://127.0.0.1:1//store/a.root"
+    (tmp_path / "fileset.json").write_text(json.dumps({"mc": [url]}))
+    arguments = {
+        "input": [url],
+        "fileset": ["--fileset", tmp_path / "fileset.json"],
+        "copy": [sample[0], "--copy-to", "root://127.0.0.1:1//store"],
+    }[where]
+    command = [f"{processors}:Counting", *arguments, "--output", tmp_path / "out"]
+    status, _, err = flashbrew(*command, "--executor", "iterative")
+    assert (status, "ended at" in err, "voms-proxy-init" in err) == (2, True, True), err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_proxy_that_nodes_do_not_see_stops_a_run_over_them(
+    flashbrew, processors, sample, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("X509_USER_PROXY", "/tmp/proxy")
+    command = [f"{processors}:Counting", sample[0], "--output", tmp_path / "out"]
+    command += ["--executor", "htcondor", "--workers", "1", "--site", "rwth"]
+    status, _, err = flashbrew(*command)
+    assert (status, "/tmp/proxy lies on a disk of this machine alone" in err) == (2, True), err
+    assert flashbrew(*command, "--dry-run")[0] == 0
