@@ -69,8 +69,8 @@ def refuse_ignored(options: argparse.Namespace, kind: type[Any]) -> None:
     from processors.config import FlowConfig
 
     default = FlowConfig()
-    configuration = getattr(kind, "Config", None)
-    used = SHARED if configuration is None else configuration.model_fields
+    # one that is no FlowConfig says nothing of what it uses
+    used = getattr(getattr(kind, "Config", None), "model_fields", SHARED)
     why = f"{options.processor} does not use"
     if not hasattr(kind, "from_options"):
         used = ("output",)
