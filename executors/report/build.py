@@ -189,7 +189,7 @@ def write_report(path: Path, report: Mapping[str, Any]) -> None:
 def read_report(directory: Path) -> dict[str, Any]:
     """Read the report of a run.
 
-    Raises: ConfigurationError where there is none, or it is not one.
+    Raises: ConfigurationError where there is none, or it is not what `SCHEMA` describes.
     """
     path = directory / NAME if directory.is_dir() else directory
     try:
@@ -203,7 +203,25 @@ def read_report(directory: Path) -> dict[str, Any]:
     if not isinstance(report, dict) or report.get("schema") != VERSION:
         msg = f"{path} is not a run report of version {VERSION}; run the processor again"
         raise ConfigurationError(msg)
+    problem = _problem(report)
+    if problem is not None:
+        msg = f"{path} is damaged: {problem}; run the processor again"
+        raise ConfigurationError(msg)
     return report
+
+
+def _problem(report: Mapping[str, Any]) -> str | None:
+    """Where a report is not what the schema describes, None where it is."""
+    # a run needs it for an earlier report alone
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import best_match
+
+    found = best_match(Draft202012Validator(json.loads(SCHEMA.read_text())).iter_errors(report))
+    if found is None:
+        return None
+    place = ".".join(str(part) for part in found.absolute_path)
+    said = found.message if len(found.message) < 200 else f"{found.validator} does not hold"
+    return f"{place}: {said}" if place else str(said)
 
 
 def restore_accumulator(
