@@ -294,5 +294,6 @@ def test_dry_run_prints_what_is_submitted(repository, sample):
     command += ["--executor", "htcondor", "--workers", "2", "--site", "lxplus", "--dry-run"]
     done = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=True)
     assert "250 events in 1 chunks" in done.stdout
+    assert done.stdout.count("ignore::RuntimeWarning:coffea.nanoevents.schemas.nanoaod") == 1
     for line in IMPORTANT["lxplus"]:
         assert line in done.stdout
