@@ -21,7 +21,7 @@ from executors.plan import Plan
 from executors.redaction import redact
 from executors.report.dataset import dataset_section
 from executors.report.models import models_section
-from executors.report.notes import notes_of
+from executors.report.notes import notes_of, unused_merge
 from executors.results.output import output_problems
 from executors.settings import ExecutorSettings
 
@@ -173,6 +173,7 @@ def build_report(
             *plan.notes,
             *provenance.get("notes", []),
             *notes_of(datasets, validation or {}),
+            *(unused_merge(description.arguments, datasets) if finished else ()),
             *_unstored(result),
             *notes,
         ],

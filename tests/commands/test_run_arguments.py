@@ -212,3 +212,32 @@ def test_a_proxy_that_nodes_do_not_see_stops_a_run_over_them(
     status, _, err = flashbrew(*command)
     assert (status, "/tmp/proxy lies on a disk of this machine alone" in err) == (2, True), err
     assert flashbrew(*command, "--dry-run")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (("--workers", "3"), "--workers is not used: --executor iterative runs in this process"),
+        (("--merge", "dataset"), "--merge dataset joined nothing: the processor wrote no files"),
+        ((), ""),
+    ],
+)
+def test_what_changes_nothing_is_told(flashbrew, processors, sample, tmp_path, given, said):
+    command = (f"{processors}:Silent", sample[0], "--output", tmp_path / "out")
+    status, out, err = flashbrew(*command, *LOCAL, *given)
+    assert status == 0
+    text = " ".join((out + err).split())
+    assert said in text
+    assert ("is not used" in text or "joined nothing" in text) == bool(said)
+
+
+def test_a_scheduler_has_its_own_workers(flashbrew, processors, sample):
+    where = ("--executor", "dask", "--scheduler", "tcp://127.0.0.1:1", "--workers", "3")
+    _, _, err = flashbrew(f"{processors}:Comparing", sample[0], *where, "--dry-run")
+    assert "--workers is not used: tcp://127.0.0.1:1 has the workers that it has" in err
+
+
+def test_files_that_are_not_written_are_not_joined(flashbrew, tmp_path):
+    command = ("flashsim", *LOCAL, "--output", tmp_path / "out")
+    status, _, err = flashbrew(*command, "--format", "none", "--merge", "dataset")
+    assert (status, "--merge dataset joins files that --format none does not" in err) == (2, True)
