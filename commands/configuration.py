@@ -11,6 +11,7 @@ import yaml
 
 from executors.errors import ConfigurationError
 from executors.inputs.fileset import absolute_name
+from executors.yaml_text import load_yaml
 
 __all__ = ["processor_options", "read_config", "refuse_ignored", "settle"]
 
@@ -68,8 +69,8 @@ def refuse_ignored(options: argparse.Namespace, kind: type[Any]) -> None:
     from processors.config import FlowConfig
 
     default = FlowConfig()
-    configuration = getattr(kind, "Config", None)
-    used = SHARED if configuration is None else configuration.model_fields
+    # one that is no FlowConfig says nothing of what it uses
+    used = getattr(getattr(kind, "Config", None), "model_fields", SHARED)
     why = f"{options.processor} does not use"
     if not hasattr(kind, "from_options"):
         used = ("output",)
@@ -112,7 +113,7 @@ def read_config(path: str | Path | None) -> dict[str, Any]:
     if path is None:
         return {}
     try:
-        content = yaml.safe_load(Path(path).expanduser().read_text(encoding="utf-8"))
+        content = load_yaml(Path(path).expanduser().read_text(encoding="utf-8"))
     except OSError as error:
         msg = f"configuration {path} cannot be read: {error.strerror or error}"
         raise ConfigurationError(msg) from error

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from commands.configuration import processor_options, refuse_ignored, settle
+from commands.console import complain
 from commands.executor_options import execution_settings
 from commands.file_progress import FileProgress
 from executors.errors import ConfigurationError, first_line
@@ -55,6 +56,7 @@ def prepare(options: argparse.Namespace) -> Preparation:
     """
     _refuse_unsupported(options)
     settings = execution_settings(options)
+    _tell_unused(settings)
     retry = RetryPolicy(options.retries + 1, options.retry_delay)
     for name, value in settings.environment().items():
         os.environ.setdefault(name, value)  # before the first import of a numerical library
@@ -71,14 +73,34 @@ def prepare(options: argparse.Namespace) -> Preparation:
     options, further = settle(options)
     kind = load_class(options.processor, BUILTIN)
     refuse_ignored(options, kind)
+    if options.format == "none" and options.merge != "none":
+        msg = (
+            f"--merge {options.merge} joins files that --format none does not write; leave one out"
+        )
+        raise ConfigurationError(msg)
     processor = build_processor(kind, processor_options(options, further))
     # looks at models and device: what is wrong with them is an argument that is wrong
     provenance = getattr(processor, "provenance", dict)()
     check_travels(processor, settings)
+    _check_credentials(options, settings)
     plan = _plan(options, kind, retry)
     refuse_shared_folders(plan.datasets, dataset_folder)
     identity = run_identity(options, further, kind, provenance)
     return Preparation(options, processor, provenance, plan, settings, retry, identity, destination)
+
+
+def _check_credentials(options: argparse.Namespace, settings: ExecutorSettings) -> None:
+    """Look at the proxy and the token that files and jobs will need."""
+    from executors.credential_use import LIFETIME, check_for_urls, check_reaches_nodes
+    from executors.inputs.fileset_json import read_fileset
+
+    names = [*options.inputs, options.copy_to or ""]
+    if options.fileset:
+        names += [entry.file for entry in read_fileset(options.fileset)]
+    site = settings.site
+    check_for_urls(names, LIFETIME if site is None else site.credential_lifetime)
+    if site is not None and not options.dry_run:
+        check_reaches_nodes(site)
 
 
 def _plan(options: argparse.Namespace, kind: type[Any], retry: RetryPolicy) -> Plan:
@@ -153,6 +175,16 @@ def _entries(options: argparse.Namespace, kind: type[Any], retry: RetryPolicy) -
     entries = from_inputs(inputs, tree=tree, suffix=SUFFIXES[wanted], retry=retry)
     refuse_other_formats(entries, wanted)
     return entries
+
+
+def _tell_unused(settings: ExecutorSettings) -> None:
+    """Name a number of workers that changes nothing; a script for all executors may give it."""
+    if settings.workers is None:
+        return
+    if settings.scheduler is not None:
+        complain(f"--workers is not used: {settings.scheduler} has the workers that it has")
+    elif settings.kind == "iterative":
+        complain("--workers is not used: --executor iterative runs in this process alone")
 
 
 def _refuse_unsupported(options: argparse.Namespace) -> None:

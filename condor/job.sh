@@ -9,6 +9,9 @@ if [ -n "${FLASHBREW_HOME:-}" ]; then
 fi
 # HTCondor sets OMP_NUM_THREADS to the cores of the slot
 export FLASHBREW_THREADS="${OMP_NUM_THREADS:-1}"
+# a job that was killed and starts again finds its own lock: it waits (a minute at most) to see
+# whether anybody is alive behind it
+export FLASHBREW_OUTLAST_LOCK=1
 export XRD_RUNFORKHANDLER=1 MALLOC_TRIM_THRESHOLD_=0
 export NUMBA_CACHE_DIR="${NUMBA_CACHE_DIR:-${_CONDOR_SCRATCH_DIR:-/tmp}/numba}"
 export MPLCONFIGDIR="${MPLCONFIGDIR:-${_CONDOR_SCRATCH_DIR:-/tmp}/matplotlib}"

@@ -2,6 +2,7 @@
 # A real HTCondor pool of one machine, for tests: Debian 13's minicondor in a chroot.
 #
 #   condor/minicondor.sh up              install (once) and start it
+#   condor/minicondor.sh able            0 where this machine can have one; else says why not
 #   condor/minicondor.sh status          0 where jobs can run, 1 where not
 #   condor/minicondor.sh run COMMAND     run as an ordinary user inside, in the clone's directory
 #   condor/minicondor.sh down            stop it, unmount everything
@@ -190,6 +191,25 @@ check_python() {
   esac
 }
 
+# What `up` needs of this machine, asked before anything is made.
+able() {
+  local folder
+  check_python
+  folder=$(mktemp -d)
+  if ! mount --bind "$folder" "$folder" 2>/dev/null; then
+    rmdir "$folder"
+    die "mounts are not permitted here"
+  fi
+  umount "$folder"
+  rmdir "$folder"
+  [ ! -e "$ROOT/$MARKER" ] || return 0
+  command -v debootstrap >/dev/null || die "needs debootstrap: apt-get install debootstrap"
+  "$PYTHON" - "$MIRROR" <<'FETCH' 2>/dev/null || die "the Debian mirror $MIRROR does not answer"
+import sys, urllib.request
+urllib.request.urlopen(f"{sys.argv[1]}/dists/trixie/Release", timeout=30).read(1)
+FETCH
+}
+
 up() {
   check_python
   if running; then
@@ -228,9 +248,10 @@ run() {
 check
 case "${1:-}" in
   up) up ;;
+  able) able ;;
   down) down ;;
   purge) down && delete ;;
   status) if running; then echo "up in $ROOT: $(slots | tr '\n' ' ')"; else echo "down"; exit 1; fi ;;
   run) shift; run "$@" ;;
-  *) die "usage: condor/minicondor.sh up|status|run COMMAND|down|purge" ;;
+  *) die "usage: condor/minicondor.sh up|able|status|run COMMAND|down|purge" ;;
 esac

@@ -133,8 +133,10 @@ class ExecutorSettings:
     def environment(self) -> dict[str, str]:
         """Environment of a worker, to be set before its first numerical import."""
         threads = dict.fromkeys((_BUDGET, *_LIBRARIES), str(self.threads_per_worker))
-        filters = [os.environ["PYTHONWARNINGS"]] if os.environ.get("PYTHONWARNINGS") else []
-        return threads | client_settings() | {"PYTHONWARNINGS": ",".join([*filters, QUIET])}
+        # a client has given itself this environment: its own filters may be there already
+        filters = [*os.environ.get("PYTHONWARNINGS", "").split(","), *QUIET.split(",")]
+        warnings = ",".join(filter(None, dict.fromkeys(filters)))
+        return threads | client_settings() | {"PYTHONWARNINGS": warnings}
 
 
 def available_cores() -> int:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -60,3 +62,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left:
         config.hook.pytest_deselected(items=left)
         items[:] = [item for item in items if not item.get_closest_marker("faults")]
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say what the smoke tests of continuous integration took together."""
+    reports = [
+        one for kind in ("passed", "failed", "") for one in terminalreporter.getreports(kind)
+    ]
+    smoke = [one for one in reports if "smoke" in getattr(one, "keywords", ())]
+    pool = float(os.environ.get("FLASHBREW_POOL_SECONDS", "nan"))
+    if smoke and not math.isnan(pool):
+        others = sum(one.duration for one in smoke)
+        terminalreporter.write_line(
+            f"smoke tests: HTCondor {pool:.0f} s, TLS, XRootD, notebooks {others:.0f} s"
+        )

@@ -33,6 +33,7 @@ __all__ = [
 
 # ends the worker before the batch system does: it hands its results over and leaves
 GRACE = timedelta(minutes=10)
+_TOKEN = "BEARER_TOKEN_FILE"  # where XRootD's client looks for one
 _UNKNOWN = "HOST:PORT"  # of a scheduler that does not run
 _NOWHERE = TlsFiles(*(Path(f"RUN/{name}.pem") for name in TlsFiles._fields))
 
@@ -174,7 +175,15 @@ def _prologue(settings: ExecutorSettings, site: SiteSettings) -> list[str]:
         except ValueError as error:
             msg = f"environment variable {name} cannot be handed to jobs: it {first_line(error)}"
             raise ConfigurationError(msg) from error
-    return [*exports, *site.prologue]
+    return [*exports, *_token(site), *site.prologue]
+
+
+def _token(site: SiteSettings) -> list[str]:
+    """Tell the worker where its bearer token lies, unless the site's environment does."""
+    if site.token is None or _TOKEN in site.environment:
+        return []
+    transferred = f"$_CONDOR_SCRATCH_DIR/{Path(site.token).name}"
+    return [f"export {_TOKEN}={transferred if site.transfer_files else site.token}"]
 
 
 def _directives(site: SiteSettings, files: TlsFiles | None, run: str) -> dict[str, Any]:
@@ -184,8 +193,10 @@ def _directives(site: SiteSettings, files: TlsFiles | None, run: str) -> dict[st
     if site.transfer_files:
         lines["when_to_transfer_output"] = "ON_EXIT"
         lines["transfer_output_files"] = '""'
-    if files is not None and site.credentials == "transfer":
-        lines["transfer_input_files"] = ", ".join(map(str, files))
+        carried = [*(files or ())] if site.credentials == "transfer" else []
+        carried += [site.token] if site.token is not None else []
+        if carried:
+            lines["transfer_input_files"] = ", ".join(map(str, carried))
     if site.image is not None and site.image_style == "container":
         lines["container_image"] = site.image
     elif site.image is not None:
@@ -199,15 +210,20 @@ def _directives(site: SiteSettings, files: TlsFiles | None, run: str) -> dict[st
         if getattr(site, name) is not None:
             lines[name] = getattr(site, name)
     if site.log_directory is not None:
-        lines |= _logs(site.log_directory, stream=site.stream_logs)
+        lines |= _logs(site, site.log_directory)
     lines |= {name: _directive(name, value) for name, value in site.directives.items()}
     return lines
 
 
-def _logs(directory: str, *, stream: bool) -> dict[str, Any]:
-    name = f"{directory}/worker-$(ClusterId).$(ProcId)"
-    streamed = {"stream_output": True, "stream_error": True} if stream else {}
-    return {"output": f"{name}.out", "error": f"{name}.err", "log": f"{name}.log", **streamed}
+def _logs(site: SiteSettings, directory: str) -> dict[str, Any]:
+    """Where logs go; spooled jobs write their own, as the schedd cannot reach the directory."""
+    spooled = {"output_destination": site.log_url} if site.spooled else {}
+    name = (
+        "worker-$(ClusterId).$(ProcId)" if spooled else f"{directory}/worker-$(ClusterId).$(ProcId)"
+    )
+    streamed = {"stream_output": True, "stream_error": True} if site.stream_logs else {}
+    names = {"output": f"{name}.out", "error": f"{name}.err", "log": f"{name}.log"}
+    return {**names, **streamed, **spooled}
 
 
 def _directive(name: str, value: Any) -> Any:

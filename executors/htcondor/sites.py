@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import getpass
 import os
 import re
 from collections.abc import Iterable, Mapping
@@ -22,6 +23,8 @@ from pydantic import (
 )
 
 from executors.errors import ConfigurationError
+from executors.htcondor.watch import RUN_ATTRIBUTE
+from executors.yaml_text import load_yaml
 
 __all__ = ["PRESETS", "SiteSettings", "load_site", "shell_word"]
 
@@ -29,13 +32,35 @@ _FOLDER = Path(__file__).with_name("presets")
 PRESETS = tuple(sorted(path.stem for path in _FOLDER.glob("*.yaml")))
 """Names of the presets that are shipped."""
 
+_WANTED = {
+    "tuple_type": "a list, such as [first, second]",
+    "dict_type": "a mapping, such as {NAME: value}",
+    "string_type": "text (put a number in quotes)",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+}
+"""What to write, by pydantic's type of the error."""
+
 _LOOPBACK = ("127.0.0.1", "localhost")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_DURATION_EXAMPLE = "8h, 30m or 3600 (seconds)"
 _DURATION = re.compile(r"(\d+)\s*([smhd]?)")
 _SIZE = re.compile(r"\d+(\.\d+)?\s*[kMGT]i?B")
 _PORTS = re.compile(r"\d{1,5}(:\d{1,5})?")
 _WORD = re.compile(r"[A-Za-z0-9_@%+=:,./~-]+")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+# EOS of users at CERN under its names, and the server that writes there (cernops/dask-lxplus)
+_EOS = re.compile(r"/eos/(?:user|home)(?:-\w+)?(?:/\w)?/(?P<user>\w{2,})(?P<path>/.*)?")
+_EOS_SERVER = "root://eosuser.cern.ch/"
+_LAST_PORT = 65535
+# lines of the submit file by which a run starts its workers, gives them their keys, knows its jobs
+_OWN = frozenset(
+    name.lower()
+    for name in (
+        "queue", "executable", "arguments", "should_transfer_files", "transfer_input_files",
+        RUN_ATTRIBUTE, "DaskWorkerName",
+    )
+)  # fmt: skip
 _DIRECTIVE = re.compile(r"(\+|MY\.)?[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -82,20 +107,84 @@ def _value(value: Any) -> Any:
     return _plain(value) if isinstance(value, str) else value
 
 
-def _duration(value: Any) -> Any:
+def _duration(value: Any) -> timedelta:
     """Seconds, or a number with one of s, m, h, d."""
-    if isinstance(value, bool) or not isinstance(value, int | str):
+    if isinstance(value, timedelta):
         return value
-    found = _DURATION.fullmatch(str(value).strip())
+    plain = isinstance(value, int | str) and not isinstance(value, bool)
+    found = _DURATION.fullmatch(str(value).strip()) if plain else None
     if not found:
-        msg = f"must look like 8h, 30m or 3600 (seconds), found {value!r}"
+        msg = f"must look like {_DURATION_EXAMPLE}, found {value!r}"
         raise ValueError(msg)
-    return timedelta(seconds=int(found[1]) * _UNITS[found[2] or "s"])
+    try:
+        return timedelta(seconds=int(found[1]) * _UNITS[found[2] or "s"])
+    except OverflowError:
+        msg = f"must be shorter, found {value!r}"
+        raise ValueError(msg) from None
+
+
+def _some_time(value: timedelta) -> timedelta:
+    if not value:
+        msg = f"must be more than nothing, such as {_DURATION_EXAMPLE}"
+        raise ValueError(msg)
+    return value
+
+
+def _size(value: Any) -> str:
+    """An amount of memory or disk, with its unit."""
+    if not isinstance(value, str) or not _SIZE.fullmatch(value):
+        msg = f"must look like '2 GB', found {value!r}"
+        raise ValueError(msg)
+    if not float(re.split("[kMGT ]", value)[0]):
+        msg = f"must be more than nothing, found {value!r}"
+        raise ValueError(msg)
+    return value
+
+
+def _count(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        msg = f"must be a whole number, found {value!r}"
+        raise ValueError(msg)
+    return value
+
+
+def _ports(value: Any) -> str:
+    """One port, or the first and the last of a range."""
+    text = str(value)
+    if not _PORTS.fullmatch(text):
+        msg = f"must look like 8786 or 10000:10100, found {text!r}"
+        raise ValueError(msg)
+    first, _, last = text.partition(":")
+    if int(last or first) > _LAST_PORT:
+        msg = f"must be ports up to {_LAST_PORT}, found {text!r}"
+        raise ValueError(msg)
+    if last and not 0 < int(first) <= int(last):
+        msg = f"must be a range FIRST:LAST from a lower port to a higher one, found {text!r}"
+        raise ValueError(msg)
+    return text
+
+
+def _free(name: str) -> str:
+    """Refuse what a run needs for itself."""
+    if name.removeprefix("+").removeprefix("MY.").lower() in _OWN:
+        msg = f"{name} is written by flashbrew itself, which would lose its jobs; leave it out"
+        raise ValueError(msg)
+    return name
 
 
 def _expanded(text: str) -> str:
-    """Absolute path, with ~ and $NAME replaced."""
+    """Absolute path, with ~ and $NAME replaced; $INITIAL is the first letter of $USER."""
+    user = _user()
+    text = text.replace("$INITIAL", user[0]).replace("$USER", user)
     return os.path.abspath(os.path.expanduser(os.path.expandvars(text)))
+
+
+def _user() -> str:
+    """Name of who runs this, or the number where there is no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # no such user in the container
+        return str(os.getuid())
 
 
 Text = Annotated[str, AfterValidator(_plain)]
@@ -106,12 +195,16 @@ Interpreter = Annotated[
     AfterValidator(lambda text: _expanded(text) if "/" in text else text),
     AfterValidator(shell_word),
 ]
-Size = Annotated[str, _matching(_SIZE, "'2 GB'")]
-Ports = Annotated[str, BeforeValidator(str), _matching(_PORTS, "8786 or 10000:10100")]
+Size = Annotated[str, BeforeValidator(_size)]
+Count = Annotated[int, BeforeValidator(_count)]
+Ports = Annotated[str, BeforeValidator(_ports)]
 Duration = Annotated[timedelta, BeforeValidator(_duration)]
+Span = Annotated[Duration, AfterValidator(_some_time)]
 Value = Annotated[Any, AfterValidator(_value)]
 Name = Annotated[str, _matching(_NAME, "NAME")]
-Directive = Annotated[str, _matching(_DIRECTIVE, "request_gpus or MY.Attribute")]
+Directive = Annotated[
+    str, _matching(_DIRECTIVE, "request_gpus or MY.Attribute"), AfterValidator(_free)
+]
 
 
 class SiteSettings(BaseModel):
@@ -131,18 +224,18 @@ class SiteSettings(BaseModel):
     python: Interpreter | None = Field(
         None, description="Python interpreter of the workers; default: the one that runs flashbrew"
     )
-    cores: int = Field(1, ge=1, description="cores of a job, and compute threads of its worker")
+    cores: Count = Field(1, ge=1, description="cores of a job, and compute threads of its worker")
     memory: Size = Field("3 GB", description="memory of a job")
     disk: Size = Field("4 GB", description="disk of a job")
-    request_gpus: int = Field(0, ge=0, le=1, description="GPUs of a job, 0 or 1")
-    readers: int = Field(
+    request_gpus: Count = Field(0, ge=0, le=1, description="GPUs of a job, 0 or 1")
+    readers: Count = Field(
         4, ge=1, description="threads that read chunks for a GPU; without a GPU there is one"
     )
-    walltime: Duration = Field(timedelta(hours=8), description="how long a job may run")
+    walltime: Span = Field(timedelta(hours=8), description="how long a job may run")
     walltime_directive: Directive = Field(
         "allowed_job_duration", description="submit command that takes the walltime in seconds"
     )
-    death_timeout: Duration = Field(
+    death_timeout: Span = Field(
         timedelta(hours=1), description="how long jobs and client wait for each other"
     )
     scheduler_host: Word = Field(
@@ -171,12 +264,16 @@ class SiteSettings(BaseModel):
     )
     transfer_files: bool = Field(False, description="whether HTCondor transfers files")
     proxy: bool | Place = Field(False, description="grid proxy: path, or true for the usual one")
-    token: Place | None = Field(None, description="file with a bearer token")
+    token: Place | None = Field(
+        None, description="file with a bearer token, for BEARER_TOKEN_FILE of the jobs"
+    )
     credential_lifetime: Duration = Field(
         timedelta(hours=1), description="how long proxy and token must last at least"
     )
     log_directory: Place | None = Field(
-        None, description="directory for the logs of the jobs; default: none are kept"
+        None,
+        description="directory for the logs of the jobs, below /eos/user for jobs that are "
+        "spooled; none: none are kept",
     )
     stream_logs: bool = Field(True, description="whether logs grow while the job runs")
     prologue: tuple[Text, ...] = Field(
@@ -203,7 +300,26 @@ class SiteSettings(BaseModel):
         if self.preset not in PRESETS:
             msg = f"preset {self.preset!r} is unknown; choose from {', '.join(PRESETS)}"
             raise ValueError(msg)
+        if self.spooled and self.log_directory is not None and self.log_url is None:
+            msg = (
+                f"log_directory {self.log_directory} gets no log of spooled jobs; name one below "
+                "/eos/user, where the jobs write them"
+            )
+            raise ValueError(msg)
         return self
+
+    @property
+    def spooled(self) -> bool:
+        """Whether files travel through the schedd's own disk, and stay there."""
+        return "-spool" in self.submit_arguments
+
+    @property
+    def log_url(self) -> str | None:
+        """Where spooled jobs write their logs themselves; None where nobody can tell."""
+        found = _EOS.fullmatch(self.log_directory or "")
+        if found is None:
+            return None
+        return f"{_EOS_SERVER}/eos/user/{found['user'][0]}/{found['user']}{found['path'] or ''}"
 
     @property
     def worker_threads(self) -> int:
@@ -253,7 +369,7 @@ def _read(path: Path) -> dict[str, Any]:
         msg = f"--site {path} is neither a preset ({', '.join(PRESETS)}) nor a YAML file"
         raise ConfigurationError(msg)
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = load_yaml(path.read_text(encoding="utf-8"))
     except OSError as error:
         msg = f"site file {path} cannot be read: {error.strerror or error}"
         raise ConfigurationError(msg) from error
@@ -273,9 +389,18 @@ def _validated(values: Mapping[str, Any], source: str) -> SiteSettings:
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"] if _belongs(part, values))
-        reason = first["msg"].removeprefix("Value error, ")
+        reason = _reason(first)
         msg = f"site file {source}: {f'{place}: ' if place else ''}{reason}"
         raise ConfigurationError(msg) from error
+
+
+def _reason(error: Mapping[str, Any]) -> str:
+    """What pydantic found wrong, as advice to somebody who writes YAML."""
+    wanted = _WANTED.get(error["type"])
+    if wanted is not None:
+        return f"must be {wanted}, found {error['input']!r}"
+    reason = str(error["msg"]).removeprefix("Value error, ")
+    return reason.replace("Input should be", "must be")
 
 
 def _belongs(part: Any, values: Mapping[str, Any]) -> bool:

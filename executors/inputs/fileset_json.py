@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import gzip
 import itertools
 import json
 import re
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,22 +21,30 @@ __all__ = ["parse_fileset", "read_fileset"]
 _DATASET_KEYS = (
     "files", "treename", "metadata", "preload", "format", "form", "compressed_form", "did",
 )  # fmt: skip
-_FILE_KEYS = ("object_path", "steps", "num_entries", "uuid", "format", "lfn", "pfn")
+# what coffea's preprocessing writes of a file; the selected entries are those of the steps
+_FILE_KEYS = (
+    "object_path", "steps", "num_entries", "num_selected_entries", "uuid", "format", "lfn", "pfn",
+)  # fmt: skip
 # keys that coffea puts into events.metadata itself (coffea.processor.executor, 2026.9.0)
 _RESERVED = (
     "dataset", "filename", "treename", "metadata", "entrystart", "entrystop",
     "fileuuid", "numentries", "uuid", "clusters", "preload",
 )  # fmt: skip
+_GZIP = b"\x1f\x8b"  # first bytes of a compressed file
+_DIGEST = re.compile(r"[0-9a-f]{64}")  # what coffea calls the uuid of a parquet file
 _DATASET_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+=-]{0,199}")
 
 
 def read_fileset(path: str | Path, *, tree: str = DEFAULT_TREE) -> list[FileEntry]:
-    """Read a coffea fileset JSON; ``tree`` is read where it names none.
+    """Read a coffea fileset JSON, plain or compressed; ``tree`` is read where it names none.
 
     Raises: ConfigurationError for a file that cannot be read, is no JSON, or breaks the layout.
     """
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"), object_pairs_hook=_unique)
+        content = json.loads(_text(Path(path)), object_pairs_hook=_unique)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        msg = f"fileset {path} is a damaged gzip file ({error}); write it again"
+        raise ConfigurationError(msg) from error
     except OSError as error:
         msg = f"fileset {path} cannot be read: {error.strerror or error}"
         raise ConfigurationError(msg) from error
@@ -45,6 +55,12 @@ def read_fileset(path: str | Path, *, tree: str = DEFAULT_TREE) -> list[FileEntr
         msg = f"fileset {path} is not JSON: {error}"
         raise ConfigurationError(msg) from error
     return parse_fileset(content, source=str(path), tree=tree)
+
+
+def _text(path: Path) -> str:
+    """Text of a file, unpacked where it is compressed, without a byte order mark."""
+    content = path.read_bytes()
+    return (gzip.decompress(content) if content.startswith(_GZIP) else content).decode("utf-8-sig")
 
 
 def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
@@ -211,7 +227,8 @@ def _entries(value: Any, where: str) -> int | None:
 
 
 def _uuid(value: Any, where: str) -> UUID | None:
-    if value is None:
+    """UUID of a ROOT file; of a parquet file coffea keeps a digest, which nothing here checks."""
+    if value is None or _DIGEST.fullmatch(str(value)):
         return None
     try:
         return UUID(str(value))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import re
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,8 +29,11 @@ _NTUPLE_CLASSES = ("ROOT::RNTuple", "ROOT::Experimental::RNTuple")
 _TREE_BASES = 4  # TNamed, TAttLine, TAttFill, TAttMarker: what precedes fEntries in a TTree
 _TREE_VERSIONS = range(16, 21)  # where that holds, and fEntries is a 64-bit integer
 _PARQUET = b"PAR1"  # begin and end of a parquet file
+_ROOT = b"root"  # begin of a ROOT file
+_SHORT = re.compile(r"expected Chunk of length (\d+),\s*received (\d+) bytes")  # uproot's words
 _HAS_COUNT = 0x40000000  # flag of a byte count that precedes an object
 _NO_PARTS = "comes from a server that gives whole files alone (no range requests); copy the file"
+_PROTOCOLS = "read it by root:// or https://, or copy it"
 _XROOTD = "needs XRootD for Python, which is not installed; pip install 'flashbrew[xrootd]'"
 
 
@@ -51,9 +55,9 @@ def inspect_file(entry: FileEntry, *, timeout: int = TIMEOUT) -> FileFacts:
 
     Raises: UnreadableFileError for whatever goes wrong, with the first cause attached.
     """
-    if not is_remote(entry.file):
-        _check_local(Path(entry.file))
     try:
+        if not is_remote(entry.file):
+            _check_local(Path(entry.file), entry.format)
         if entry.format == "parquet":
             return _parquet_facts(entry.file)
         with uproot.open({entry.file: None}, timeout=timeout) as file:
@@ -71,7 +75,7 @@ def unreadable(entry: FileEntry, error: Exception) -> UnreadableFileError:
     return UnreadableFileError(_sentence(entry, error))
 
 
-def _check_local(path: Path) -> None:
+def _check_local(path: Path, kind: str) -> None:
     """Name what can be known without uproot."""
     if not path.exists():
         msg = "does not exist; check the name"
@@ -81,9 +85,17 @@ def _check_local(path: Path) -> None:
         msg = "may not be read by this user; check its permissions"
     elif path.stat().st_size == 0:
         msg = "is empty (0 bytes); copy it again"
+    elif kind == "root" and (begin := _begin(path)) != _ROOT:
+        msg = f"is not a ROOT file (first four bytes are {begin!r})"
     else:
         return
     raise UnreadableFileError(msg)
+
+
+def _begin(path: Path) -> bytes:
+    """First bytes of a file, as many as mark a ROOT file."""
+    with path.open("rb") as file:
+        return file.read(len(_ROOT))
 
 
 def _check_whole(file: Any) -> None:
@@ -159,13 +171,34 @@ def _sentence(entry: FileEntry, error: Exception) -> str:
     said = first_line(cause)
     if "not a ROOT file" in str(error):
         return f"is not a ROOT file ({said.removeprefix('not a ROOT file: ')})"
-    if isinstance(error, ImportError) and entry.file.startswith("root://"):
-        return _XROOTD
+    unknown = _protocol_problem(entry.file, error)
+    if unknown is not None:
+        return unknown
+    short = _SHORT.search(str(cause))
+    if short is not None and not is_remote(entry.file):
+        return f"is cut short: {short[2]} bytes where {short[1]} should be; copy it again"
+    if short is not None:
+        said = f"{short[2]} of {short[1]} bytes came"
     if isinstance(error, OSError) or of_network(cause):
         return f"could not be opened ({type(cause).__name__}: {said})"
     if entry.file.startswith(("http://", "https://")) and _gives_no_parts(entry.file):
         return _NO_PARTS
     return f"is damaged: its tree {entry.tree!r} cannot be read ({type(cause).__name__}: {said})"
+
+
+def _protocol_problem(name: str, error: Exception) -> str | None:
+    """What is missing to read by the protocol of a URL at all, None where nothing is."""
+    if not is_remote(name):
+        return None
+    protocol = name.partition("://")[0]
+    if isinstance(error, ImportError):
+        if protocol == "root":
+            return _XROOTD
+        missing = getattr(root_cause(error), "name", None) or "a package"
+        return f"needs {missing} for {protocol}://, which is not installed; {_PROTOCOLS}"
+    if isinstance(error, ValueError) and "Protocol not known" in str(error):
+        return f"cannot be read by {protocol}://; {_PROTOCOLS}"
+    return None
 
 
 def _gives_no_parts(url: str) -> bool:

@@ -21,7 +21,7 @@ from executors.plan import Plan
 from executors.redaction import redact
 from executors.report.dataset import dataset_section
 from executors.report.models import models_section
-from executors.report.notes import notes_of
+from executors.report.notes import notes_of, unused_merge
 from executors.results.output import output_problems
 from executors.settings import ExecutorSettings
 
@@ -173,6 +173,7 @@ def build_report(
             *plan.notes,
             *provenance.get("notes", []),
             *notes_of(datasets, validation or {}),
+            *(unused_merge(description.arguments, datasets) if finished else ()),
             *_unstored(result),
             *notes,
         ],
@@ -189,7 +190,7 @@ def write_report(path: Path, report: Mapping[str, Any]) -> None:
 def read_report(directory: Path) -> dict[str, Any]:
     """Read the report of a run.
 
-    Raises: ConfigurationError where there is none, or it is not one.
+    Raises: ConfigurationError where there is none, or it is not what `SCHEMA` describes.
     """
     path = directory / NAME if directory.is_dir() else directory
     try:
@@ -203,7 +204,25 @@ def read_report(directory: Path) -> dict[str, Any]:
     if not isinstance(report, dict) or report.get("schema") != VERSION:
         msg = f"{path} is not a run report of version {VERSION}; run the processor again"
         raise ConfigurationError(msg)
+    problem = _problem(report)
+    if problem is not None:
+        msg = f"{path} is damaged: {problem}; run the processor again"
+        raise ConfigurationError(msg)
     return report
+
+
+def _problem(report: Mapping[str, Any]) -> str | None:
+    """Where a report is not what the schema describes, None where it is."""
+    # a run needs it for an earlier report alone
+    from jsonschema import Draft202012Validator
+    from jsonschema.exceptions import best_match
+
+    found = best_match(Draft202012Validator(json.loads(SCHEMA.read_text())).iter_errors(report))
+    if found is None:
+        return None
+    place = ".".join(str(part) for part in found.absolute_path)
+    said = found.message if len(found.message) < 200 else f"{found.validator} does not hold"
+    return f"{place}: {said}" if place else str(said)
 
 
 def restore_accumulator(

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-__all__ = ["COUNTED", "notes_of"]
+__all__ = ["COUNTED", "notes_of", "unused_merge"]
 
 COUNTED: dict[str, str] = {
     r"events\.weight_missing": "{n:,} events have no generator weight and count with weight 1",
@@ -56,6 +56,21 @@ def notes_of(
         for sentence in _counted(counters):
             yield f"{name}: {sentence}"
         yield from _normalisation(name, data)
+
+
+def unused_merge(
+    arguments: Mapping[str, Any], datasets: Mapping[str, Mapping[str, Any]]
+) -> Iterator[str]:
+    """A note where files were to be joined and the processor wrote none.
+
+    Arguments:
+        arguments: Section of the report.
+        datasets: Section of the report.
+    """
+    mode = arguments.get("merge") or "none"
+    done = any(data["chunks"]["done"] for data in datasets.values())
+    if mode != "none" and done and not any(data["outputs"] for data in datasets.values()):
+        yield f"--merge {mode} joined nothing: the processor wrote no files of events"
 
 
 def _counted(counters: Mapping[str, Any]) -> Iterator[str]:

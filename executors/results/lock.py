@@ -25,6 +25,12 @@ logger = logging.getLogger(__name__)
 NAME = ".flashbrew.lock"
 STALE = 60.0  # seconds without a heartbeat after which a lock counts as left behind
 BEAT = 10.0  # seconds between heartbeats; chosen, several fit into STALE
+LOOK = 1.0  # seconds between two looks at a lock that may be left behind
+PATIENCE = "FLASHBREW_OUTLAST_LOCK"
+"""Environment variable of jobs: 1 waits whether a lock beats again or becomes stale.
+
+A batch system starts a job that was killed again at once: a lock without a heartbeat is its own.
+"""
 
 
 class Holder(NamedTuple):
@@ -62,7 +68,8 @@ class OutputLock:
 
     Arguments:
         directory: Existing, writable directory.
-    Raises: ConfigurationError on entering, where another run holds the directory.
+    Raises: ConfigurationError on entering, where another run holds the directory; with `PATIENCE`
+        in the environment only once it gave a sign of life.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -73,6 +80,8 @@ class OutputLock:
 
     def __enter__(self) -> OutputLock:
         if not self._create():
+            if os.environ.get(PATIENCE) == "1":
+                self._outlast()
             self._take_over()
         self._thread.start()
         return self
@@ -118,6 +127,19 @@ class OutputLock:
         except FileExistsError:
             return False
         return True
+
+    def _outlast(self) -> None:
+        """Wait until a lock is stale, gone, or shows by a heartbeat that somebody holds it."""
+        first = self._beaten()
+        while (age := self._age()) is not None and age < STALE and self._beaten() == first:
+            time.sleep(LOOK)
+
+    def _beaten(self) -> int | None:
+        """Time of the last heartbeat, None without a lock."""
+        try:
+            return self.path.stat().st_mtime_ns
+        except FileNotFoundError:
+            return None
 
     def _take_over(self) -> None:
         """Replace a lock without heartbeat; refuse one that is alive."""

@@ -23,6 +23,19 @@ def test_a_finished_run_is_shown_again(flashbrew, finished):
             assert words in out
 
 
+@pytest.mark.parametrize("text", ['{"schema": 1}', '{"schema": 1, "datasets": {"input": {}}}'])
+def test_a_damaged_report_is_one_sentence_for_all_who_read_it(
+    flashbrew, finished, processors, sample, text
+):
+    (finished / "report.json").write_text(text)
+    status, _, err = flashbrew("report", finished)
+    assert (status, err.count("\n")) == (2, 1)
+    assert "report.json is damaged: " in err
+    run = (f"{processors}:Comparing", "--executor", "iterative", sample[0])
+    status, _, err = flashbrew(*run, "--output", finished)
+    assert (status, "is not the output of a run" in err) == (2, True), err
+
+
 def test_a_built_in_processor_draws_again(flashbrew, finished, processors, monkeypatch):
     path = finished / "report.json"
     report = json.loads(path.read_text())

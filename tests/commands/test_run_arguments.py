@@ -52,6 +52,7 @@ def test_a_missing_processor_output_or_input(flashbrew, processors, output):
     ("content", "message"),
     [
         ("fail_at: [", "is not YAML"),
+        ("fail_at: 1\nfail_at: 2", "key 'fail_at' appears twice"),
         ("- 1", "must be a mapping"),
         ("colour: red", "cannot be built"),
     ],
@@ -177,3 +178,66 @@ def test_paths_in_a_report_are_absolute(flashbrew, processors, sample, tmp_path,
     assert all(os.path.isabs(arguments[name]) for name in ("config", "output"))
     assert flashbrew(*run, "--fileset", os.path.relpath(fileset))[0] == 0
     assert os.path.isabs(read(output)["arguments"]["fileset"])
+
+
+@pytest.mark.parametrize("where", ["input", "fileset", "copy"])
+def test_a_proxy_that_ended_stops_a_run_before_its_first_file(
+    flashbrew, processors, sample, tmp_path, monkeypatch, where
+):
+    from datetime import timedelta
+
+    from tests.executors.test_tls import proxy
+
+    monkeypatch.setenv("X509_USER_PROXY", str(proxy(tmp_path, timedelta(hours=-1))))
+    monkeypatch.delenv("BEARER_TOKEN_FILE", raising=False)
+    url = "root://127.0.0.1:1//store/a.root"
+    (tmp_path / "fileset.json").write_text(json.dumps({"mc": [url]}))
+    arguments = {
+        "input": [url],
+        "fileset": ["--fileset", tmp_path / "fileset.json"],
+        "copy": [sample[0], "--copy-to", "root://127.0.0.1:1//store"],
+    }[where]
+    command = [f"{processors}:Counting", *arguments, "--output", tmp_path / "out"]
+    status, _, err = flashbrew(*command, "--executor", "iterative")
+    assert (status, "ended at" in err, "voms-proxy-init" in err) == (2, True, True), err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_proxy_that_nodes_do_not_see_stops_a_run_over_them(
+    flashbrew, processors, sample, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("X509_USER_PROXY", "/tmp/proxy")
+    command = [f"{processors}:Counting", sample[0], "--output", tmp_path / "out"]
+    command += ["--executor", "htcondor", "--workers", "1", "--site", "rwth"]
+    status, _, err = flashbrew(*command)
+    assert (status, "/tmp/proxy lies on a disk of this machine alone" in err) == (2, True), err
+    assert flashbrew(*command, "--dry-run")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (("--workers", "3"), "--workers is not used: --executor iterative runs in this process"),
+        (("--merge", "dataset"), "--merge dataset joined nothing: the processor wrote no files"),
+        ((), ""),
+    ],
+)
+def test_what_changes_nothing_is_told(flashbrew, processors, sample, tmp_path, given, said):
+    command = (f"{processors}:Silent", sample[0], "--output", tmp_path / "out")
+    status, out, err = flashbrew(*command, *LOCAL, *given)
+    assert status == 0
+    text = " ".join((out + err).split())
+    assert said in text
+    assert ("is not used" in text or "joined nothing" in text) == bool(said)
+
+
+def test_a_scheduler_has_its_own_workers(flashbrew, processors, sample):
+    where = ("--executor", "dask", "--scheduler", "tcp://127.0.0.1:1", "--workers", "3")
+    _, _, err = flashbrew(f"{processors}:Comparing", sample[0], *where, "--dry-run")
+    assert "--workers is not used: tcp://127.0.0.1:1 has the workers that it has" in err
+
+
+def test_files_that_are_not_written_are_not_joined(flashbrew, tmp_path):
+    command = ("flashsim", *LOCAL, "--output", tmp_path / "out")
+    status, _, err = flashbrew(*command, "--format", "none", "--merge", "dataset")
+    assert (status, "--merge dataset joins files that --format none does not" in err) == (2, True)

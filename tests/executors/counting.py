@@ -119,6 +119,13 @@ class Counting(ProcessorABC):
         """Nothing to add."""
 
 
+class Silent(Counting):
+    """Counts, and writes nothing."""
+
+    def write(self, chunk):
+        return []
+
+
 class Tabular(Counting):
     """Reads parquet files."""
 

@@ -8,6 +8,10 @@ import pytest
 
 from executors.earlier import clear_results, earlier_report, pictures
 from executors.errors import ConfigurationError
+from executors.execution import RunResult
+from executors.plan import Plan
+from executors.report.build import RunDescription, build_report
+from executors.settings import ExecutorSettings
 
 UUID = "1825cd4a-2943-11f1-9dd5-001a4abb4031"
 
@@ -56,8 +60,14 @@ def test_without_a_report_nothing_is_cleared(tmp_path):
 def test_a_directory_with_a_report_is_known(tmp_path):
     assert earlier_report(tmp_path) is None
     fill(tmp_path, "notes.txt", "events/mc/x.root")
-    (tmp_path / "report.json").write_text(json.dumps(report_of()))
-    assert earlier_report(tmp_path) == report_of()
+    report = build_report(
+        RunDescription({"name": "toy", "class": "toy"}, {}, tmp_path, seed=1),
+        Plan.nothing(),
+        ExecutorSettings("iterative"),
+        RunResult.stopped(Plan.nothing(), KeyboardInterrupt()),
+    )
+    (tmp_path / "report.json").write_text(json.dumps(report))
+    assert earlier_report(tmp_path) == report
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,10 @@ def test_every_library_hears_of_it(monkeypatch):
     names = {"FLASHBREW_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"}
     assert {environment[name] for name in names} == {"2"}
     monkeypatch.setenv("PYTHONWARNINGS", "error")
-    assert ExecutorSettings().environment()["PYTHONWARNINGS"].startswith("error,ignore:")
+    once = ExecutorSettings().environment()["PYTHONWARNINGS"]
+    assert once.startswith("error,ignore:")
+    monkeypatch.setenv("PYTHONWARNINGS", once)
+    assert ExecutorSettings().environment()["PYTHONWARNINGS"] == once
 
 
 def test_the_user_decides_by_environment(monkeypatch):

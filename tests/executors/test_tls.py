@@ -35,6 +35,7 @@ def quick(monkeypatch):
 
 
 @pytest.mark.xdist_group("dask")
+@pytest.mark.smoke
 def test_a_run_over_tls_is_the_run_in_this_process(sample, counting, tls_scheduler, certificates):
     plan = plan_fileset(from_inputs(sample), chunk_size=77)
     there = ExecutorSettings("dask", scheduler=tls_scheduler, tls=certificates)

@@ -61,6 +61,7 @@ def test_directories_and_patterns_stand_for_files(xrootd, sample):
         names(xrootd, "store/empty")
 
 
+@pytest.mark.smoke
 def test_a_file_is_what_it_is_on_disk(xrootd, sample):
     url = xrootd.add(sample[0])
     assert inspect_file(FileEntry("mc", url)) == inspect_file(FileEntry("mc", str(sample[0])))

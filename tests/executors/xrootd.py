@@ -25,7 +25,7 @@ xrd.allow host localhost
 
 
 class Unavailable(RuntimeError):
-    """There is no server to be had here; the message says why."""
+    """The server is not installed here; the message says how to install it."""
 
 
 class Server:
@@ -33,7 +33,7 @@ class Server:
 
     Arguments:
         folder: Empty folder that others may enter.
-    Raises: Unavailable.
+    Raises: Unavailable where it is not installed, RuntimeError where it does not start.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -98,7 +98,7 @@ class Server:
                 said = [path.read_text(errors="replace") for path in self._state.rglob("log")]
                 lines = "".join(said).strip().splitlines() or ["no log"]
                 msg = f"xrootd does not start (status {ended}): {lines[-1]}"
-                raise Unavailable(msg) from error
+                raise RuntimeError(msg) from error
 
     def stop(self) -> None:
         """End the server as a crash would, and wait until it is gone."""

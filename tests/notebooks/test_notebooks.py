@@ -45,6 +45,7 @@ def test_outputs_are_not_kept(name):
 
 
 @pytest.mark.slow
+@pytest.mark.smoke
 @pytest.mark.xdist_group("dask")
 @pytest.mark.parametrize("name", NAMES)
 def test_it_runs_from_top_to_bottom(name, tls_scheduler, certificates, monkeypatch):

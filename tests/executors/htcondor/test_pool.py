@@ -64,7 +64,7 @@ def pool(repository):
     pool.run(
         "rm",
         "-rf",
-        *(f"{HOME}/{name}" for name in ("pooled", "plain", "driving", "alone", "sleepy")),
+        *(f"{HOME}/{name}" for name in ("pooled", "plain", "driving", "alone", "killed", "sleepy")),
     )
     yield pool
     assert pool.queue("JobStatus") == []
@@ -121,6 +121,27 @@ def test_plain_jobs_write_the_same_events(alone, repository):
         time.sleep(1)
     assert pool.report("plain/0")["exit"]["status"] == 0
     same_events(pool.events("alone"), pool.events("plain/0"))
+
+
+def test_a_job_outlasts_the_lock_that_a_hard_kill_left(alone, repository):
+    pool = alone
+    results = pool.home / "killed"
+    pool.run("mkdir", "-p", f"{HOME}/killed/0")
+    (results / "files.txt").write_text(f"{repository / SAMPLE}\n")
+    lock = results / "0" / ".flashbrew.lock"
+    pool.run("sh", "-c", f"echo '{{}}' > {HOME}/killed/0/.flashbrew.lock")
+    silent = time.time() - 50
+    os.utime(lock, (silent, silent))
+    python = pool.run("sh", "-c", "command -v python").strip()
+    names = (f"home={repository}", f"python={python}", f"list={HOME}/killed/files.txt")
+    more = (f"results={HOME}/killed", f"more={' '.join(AMOUNT)}")
+    started = time.monotonic()
+    pool.run("condor_submit", *names, *more, "condor/files.sub")
+    while pool.queue("JobStatus"):
+        assert time.monotonic() < started + 150
+        time.sleep(1)
+    assert pool.report("killed/0")["exit"]["status"] == 0
+    same_events(pool.events("alone"), pool.events("killed/0"))
 
 
 def test_a_run_that_is_a_job_itself_drives_its_pool(alone, repository):

@@ -32,6 +32,8 @@ IMPORTANT = {
         "python3 -m distributed.cli.dask_worker",
         "--worker-port 10000:10100",
         "--tls-key key.pem",
+        "output_destination = root://eosuser.cern.ch//eos/user/m/muon/.flashbrew/logs",
+        "error = worker-$(ClusterId).$(ProcId).err",
     ],
     "lpc": [
         "RequestMemory = floor(MY.DaskWorkerMemory / 1048576)",
@@ -41,6 +43,7 @@ IMPORTANT = {
         "x509userproxy = /tmp/proxy",
         "--worker-port 10000:10070 --nanny-port 10070:10100",
         "--tls-ca-file ca.pem",
+        "error = /home/muon/.flashbrew/logs/worker-$(ClusterId).$(ProcId).err",
     ],
     "rwth": [
         "should_transfer_files = NO",
@@ -55,6 +58,8 @@ IMPORTANT = {
 @pytest.fixture(autouse=True)
 def environment(monkeypatch):
     monkeypatch.setenv("X509_USER_PROXY", "/tmp/proxy")
+    monkeypatch.setenv("LOGNAME", "muon")
+    monkeypatch.setenv("HOME", "/home/muon")
     monkeypatch.delenv("PYTHONWARNINGS", raising=False)
 
 
@@ -103,6 +108,17 @@ def test_a_gpu_job_is_one_worker_that_announces_its_readers(tmp_path):
     assert "FLASHBREW_THREADS=4" in text
 
 
+def test_a_token_is_where_the_jobs_can_read_it(tmp_path):
+    shared = described(load_site(written(tmp_path, "token: /nfs/me/token\n")))
+    assert "export BEARER_TOKEN_FILE=/nfs/me/token; " in shared
+    assert "transfer_input_files" not in shared
+    carried = described(load_site(written(tmp_path, "preset: lpc\ntoken: /run/me/token\n")))
+    assert "export BEARER_TOKEN_FILE=$_CONDOR_SCRATCH_DIR/token; " in carried
+    keys = "RUN/ca.pem, RUN/cert.pem, RUN/key.pem"
+    assert f"transfer_input_files = {keys}, /run/me/token" in carried
+    assert "BEARER_TOKEN_FILE" not in described(load_site("lpc"))
+
+
 @pytest.mark.parametrize(
     ("style", "line"),
     [
@@ -120,7 +136,7 @@ def test_directives_of_a_user_come_last_and_text_of_attributes_is_quoted(tmp_pat
     preset: lxplus
     accounting_group: group_u_CMS.u_zh
     walltime: 90m
-    log_directory: /tmp/logs
+    log_directory: /eos/home-m/muon/logs
     directives: {MY.JobFlavour: workday, request_cpus: 3, +Wants: true}
     """
     lines = described(load_site(written(tmp_path, text))).splitlines()
@@ -130,7 +146,8 @@ def test_directives_of_a_user_come_last_and_text_of_attributes_is_quoted(tmp_pat
         "+Wants = True",
         "accounting_group = group_u_CMS.u_zh",
         "MY.MaxRuntime = 5400",
-        "output = /tmp/logs/worker-$(ClusterId).$(ProcId).out",
+        "output_destination = root://eosuser.cern.ch//eos/user/m/muon/logs",
+        "output = worker-$(ClusterId).$(ProcId).out",
     ):
         assert line in lines
 
@@ -159,7 +176,31 @@ def test_somebodys_dask_configuration_changes_nothing():
         ("preset: lxpus", "preset 'lxpus' is unknown; choose from generic, lpc"),
         ("walltime: soon", "walltime: must look like 8h"),
         ("memory: much", "memory: must look like '2 GB'"),
-        ("request_gpus: 2", "request_gpus: Input should be less than or equal to 1"),
+        ("request_gpus: 2", "request_gpus: must be less than or equal to 1"),
+        ("cores: true", "cores: must be a whole number, found True"),
+        ("readers: 2.5", "readers: must be a whole number, found 2.5"),
+        ("walltime: 0", "walltime: must be more than nothing, such as 8h"),
+        ("walltime: 25:00", "walltime: must look like 8h, 30m or 3600 (seconds), found '25:00'"),
+        ("walltime: 1.5", "walltime: must look like 8h, 30m or 3600 (seconds), found 1.5"),
+        ("walltime: 99999999999999d", "walltime: must be shorter"),
+        ("disk: 0 GB", "disk: must be more than nothing, found '0 GB'"),
+        ("memory: 0.0GB", "memory: must be more than nothing"),
+        ("memory: 4000", "memory: must look like '2 GB', found 4000"),
+        ("walltime: 8h\nwalltime: 9h", "key 'walltime' appears twice; keep one of them"),
+        ("scheduler_port: 70000", "scheduler_port: must be ports up to 65535, found '70000'"),
+        ("worker_ports: 10100:10000", "worker_ports: must be a range FIRST:LAST from a lower"),
+        ("nanny_ports: 0:100", "nanny_ports: must be a range FIRST:LAST from a lower"),
+        ("directives: {Queue: 5}", "Queue is written by flashbrew itself"),
+        ("directives: {executable: /bin/true}", "executable is written by flashbrew itself"),
+        ("directives: {arguments: -c}", "arguments is written by flashbrew itself"),
+        ("directives: {MY.FlashbrewRun: mine}", "MY.FlashbrewRun is written by flashbrew itself"),
+        ("directives: {+flashbrewrun: mine}", "+flashbrewrun is written by flashbrew itself"),
+        ("walltime_directive: queue", "queue is written by flashbrew itself"),
+        ("prologue: source x", "prologue: must be a list, such as [first, second], found 'source"),
+        ("directives: [a]", "directives: must be a mapping, such as {NAME: value}, found ['a']"),
+        ("environment: {N: 1}", "environment.N: must be text (put a number in quotes), found 1"),
+        ("tls: 7", "tls: must be true or false, found 7"),
+        ("credentials: hidden", "credentials: must be 'shared' or 'transfer'"),
         ("worker_ports: a-b", "worker_ports: must look like 8786"),
         ("image: 'a\"b'", "image: must not contain quotes"),
         ('image: "a\'b"', "image: must not contain quotes"),
@@ -172,6 +213,10 @@ def test_somebodys_dask_configuration_changes_nothing():
         ("directives: {'queue 5': 1}", "directives.queue 5"),
         ("accounting_group: a b", "accounting_group: must be letters"),
         ("shared_directory: /a b", "shared_directory: must be letters"),
+        (
+            "preset: lxplus\nlog_directory: ~/logs",
+            "gets no log of spooled jobs; name one below /eos",
+        ),
         ("credentials: transfer", "needs transfer_files: true"),
         ("- a", "must be a mapping"),
         ("a: [", "is not YAML"),
@@ -249,5 +294,6 @@ def test_dry_run_prints_what_is_submitted(repository, sample):
     command += ["--executor", "htcondor", "--workers", "2", "--site", "lxplus", "--dry-run"]
     done = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=True)
     assert "250 events in 1 chunks" in done.stdout
+    assert done.stdout.count("ignore::RuntimeWarning:coffea.nanoevents.schemas.nanoaod") == 1
     for line in IMPORTANT["lxplus"]:
         assert line in done.stdout

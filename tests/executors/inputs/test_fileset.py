@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 
+import awkward as ak
 import pytest
 
 from executors.errors import ConfigurationError
 from executors.inputs.fileset import DEFAULT_DATASET, from_inputs
 from executors.inputs.fileset_json import parse_fileset, read_fileset
+from executors.inputs.opening import inspect_file
 
 
 def test_directories_globs_files_and_urls_expand_in_order(tmp_path):
@@ -77,6 +80,32 @@ def test_a_preprocessed_file_keeps_what_is_known_of_it():
     assert entry.preload == {"nJet"}
 
 
+@pytest.mark.parametrize("name", ["fileset.json", "fileset.json.gz"])
+def test_a_fileset_that_coffea_preprocessed_is_read(tmp_path, sample, name):
+    from coffea.dataset_tools import DataGroupSpec, preprocess
+
+    parquet = tmp_path / "c.parquet"
+    ak.to_parquet(ak.Array({"event": [1, 2, 3]}), parquet)
+    asked = DataGroupSpec(
+        {
+            "mc": {"files": {str(sample[0]): "Events"}, "metadata": {"xsec": 831.8}},
+            "columns": {"files": {str(parquet): None}, "format": "parquet"},
+        }
+    )
+    made, _ = preprocess(asked, step_size=50, save_form=True, scheduler="sync")
+    (tmp_path / name).write_bytes(packed(name, made.model_dump_json()))
+    root, columns = read_fileset(tmp_path / name)
+    assert (root.file, root.num_entries, root.metadata) == (str(sample[0]), 250, {"xsec": 831.8})
+    assert root.steps == ((0, 50), (50, 100), (100, 150), (150, 200), (200, 250))
+    for entry in (root, columns):
+        facts = inspect_file(entry)
+        assert (facts.num_entries, entry.uuid) in ((250, facts.uuid), (3, None))
+
+
+def packed(name, text):
+    return gzip.compress(text.encode()) if name.endswith(".gz") else text.encode()
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -119,3 +148,8 @@ def test_reading_a_fileset_says_what_is_wrong_with_the_file(tmp_path):
         read_fileset(path)
     path.write_text(json.dumps({"mc": ["/a"]}))
     assert [entry.file for entry in read_fileset(path)] == ["/a"]
+    path.write_text(json.dumps({"mc": ["/a"]}), encoding="utf-8-sig")
+    assert [entry.file for entry in read_fileset(path)] == ["/a"]
+    path.write_bytes(gzip.compress(path.read_bytes())[:-12])
+    with pytest.raises(ConfigurationError, match="is a damaged gzip file"):
+        read_fileset(path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import re
 
 import numpy as np
 import pytest
@@ -301,6 +302,28 @@ def test_a_missing_or_foreign_report_is_refused(tmp_path):
         read_report(tmp_path)
     with pytest.raises(ConfigurationError, match="cannot be read as histograms"):
         read_histograms(tmp_path / "histograms.json")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda report: report.clear(), "is not a run report"),
+        (lambda report: report.pop("datasets"), "'datasets' is a required property"),
+        (
+            lambda report: report["datasets"]["good"].pop("chunks"),
+            "datasets.good: 'chunks' is a required property",
+        ),
+        (lambda report: report.update(exit=None), "exit: None is not of type 'object'"),
+    ],
+)
+def test_a_report_that_lost_a_part_is_refused_and_the_part_named(run, tmp_path, spoil, said):
+    report = json.loads(json.dumps(run[0]))
+    write_report(tmp_path / "report.json", report)
+    assert read_report(tmp_path)["datasets"]
+    spoil(report)
+    write_report(tmp_path / "report.json", report)
+    with pytest.raises(ConfigurationError, match=re.escape(said)):
+        read_report(tmp_path)
 
 
 def test_tables_show_what_the_report_says(run):

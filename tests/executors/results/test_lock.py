@@ -131,6 +131,28 @@ def test_two_processes(hold, tmp_path):
         assert hold(0).communicate()[0].startswith("refused: output directory")
 
 
+def test_a_job_that_was_killed_outlasts_its_own_lock(hold, tmp_path, monkeypatch):
+    monkeypatch.setenv(lock.PATIENCE, "1")
+    monkeypatch.setattr(lock, "LOOK", 0.02)
+    first = hold(60)
+    assert first.stdout.readline() == "taken\n"
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    age(tmp_path / NAME, STALE - 1)
+    with OutputLock(tmp_path):
+        assert json.loads((tmp_path / NAME).read_text())["pid"] == os.getpid()
+
+
+def test_a_job_is_refused_once_another_run_shows_that_it_lives(tmp_path, monkeypatch):
+    monkeypatch.setenv(lock.PATIENCE, "1")
+    monkeypatch.setattr(lock, "LOOK", 0.02)
+    monkeypatch.setattr(lock, "BEAT", 0.5)
+    started = time.monotonic()
+    with OutputLock(tmp_path), pytest.raises(ConfigurationError, match="in use by process"):
+        OutputLock(tmp_path).__enter__()
+    assert 0.2 < time.monotonic() - started < STALE / 2
+
+
 def test_of_many_processes_one_takes_over(hold, tmp_path):
     (tmp_path / NAME).write_text(json.dumps({"host": "gone", "pid": 1, "token": "old"}))
     age(tmp_path / NAME, 2 * STALE)
