@@ -122,7 +122,8 @@ def see(
     wanted = poisson(np.where(usable, mean, 0.0).ravel(), identity)
     counts = np.minimum(wanted, MOST_SAMPLES)
     counters["objects.Photon.beyond_limit"] += int((wanted - counts).sum())
-    drawn = model.sample_repeated(given.reshape(-1, given.shape[-1]), counts, identity, outside=how)
+    flat = given.reshape(-1, given.shape[-1])
+    drawn = model.sample_repeated(flat, counts, identity, outside=how)
     counters.model(model.digest, drawn.work)
     outside, delays = drawn.outside, drawn.targets
     if config.outside == "drop":
