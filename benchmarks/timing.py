@@ -123,15 +123,13 @@ def _memory(options: argparse.Namespace) -> dict[str, Any]:
 def _quality(options: argparse.Namespace) -> dict[str, Any]:
     """Distance from the toy's photons, of the shipped model; from real photons where they are."""
     found = timing_quality.measure_toy(options.bundle, options.quality_events)
-    print(
-        f"KS {found['ks_max']:.4f} (at most {MOST_KS}, noise {found['ks_floor']:.4f}) in the worst "
-        f"of {found['ks_bins']} bins, {found['ks_bin']}"
-    )
-    print(
-        f"width of the first photon {found['sigma_first_ratio']:.4f} +- "
-        f"{found['sigma_first_error']:.4f} of its truth (within {MOST_SIGMA}) in the worst of "
-        f"{len(found['sigma_first_bins'])} bins"
-    )
+    for one in found["samples"]:
+        print(
+            f"sample {one['seed']}: KS {one['ks_max']:.4f} (at most {MOST_KS}, noise "
+            f"{one['ks_floor']:.4f}) in the worst of {one['ks_bins']} bins, {one['ks_bin']}; width "
+            f"of the first photon {one['sigma_first_ratio']:.4f} +- {one['sigma_first_error']:.4f} "
+            f"of its truth (within {MOST_SIGMA}) in the worst of {len(one['sigma_first_bins'])}"
+        )
     print(
         f"... of muons at right angles, 1.47 m away: {found['headline_ratio']:.4f} +- "
         f"{found['headline_error']:.4f}"
