@@ -184,6 +184,8 @@ class PhotonTraining:
         metrics = {
             "closure": closure,
             "ks_per_muon": rows[0].ks_per_muon,
+            "ks_per_muon_error": rows[0].ks_per_muon_error,
+            "ks_per_muon_chance": rows[0].ks_per_muon_chance,
             "held_out_photons": rows[0].photons,
         }
         known = _known(table.photons)
@@ -196,8 +198,12 @@ class PhotonTraining:
     def verdict(self, metrics: Mapping[str, Any]) -> str:
         """Muon by muon; numbers where they are known."""
         ratio = metrics["ks_per_muon"]
-        per_muon = "no muon with 20 photons" if ratio is None else f"KS per muon {ratio:.2f}"
-        told = f"{per_muon} of chance on {metrics['held_out_photons']:,} held-out photons"
+        told = "no muon with 20 photons" if ratio is None else f"KS per muon {ratio:.2f}"
+        if metrics["ks_per_muon_error"] is not None:
+            told += f" ± {metrics['ks_per_muon_error']:.2f}"
+        if ratio is not None:
+            told += f", by chance {metrics['ks_per_muon_chance']:.2f},"
+        told += f" on {metrics['held_out_photons']:,} held-out photons"
         if "numbers_over_mean" in metrics:
             over, spread = metrics["numbers_over_mean"], metrics["numbers_spread"]
             told += f"; photons over their mean {over:.4f}, spread over Poisson's {spread:.2f}"

@@ -46,6 +46,7 @@ def test_outputs_are_not_kept(name):
 
 @pytest.mark.slow
 @pytest.mark.smoke
+@pytest.mark.timeout(600)  # a training among them, beside other tests
 @pytest.mark.xdist_group("dask")
 @pytest.mark.parametrize("name", NAMES)
 def test_it_runs_from_top_to_bottom(name, tls_scheduler, certificates, monkeypatch):
@@ -53,7 +54,7 @@ def test_it_runs_from_top_to_bottom(name, tls_scheduler, certificates, monkeypat
     monkeypatch.setenv(SECRETS_VARIABLE, str(certificates.ca.parent))
     notebook = opened(name)
     client = nbclient.NotebookClient(
-        notebook, timeout=120, resources={"metadata": {"path": str(FOLDER)}}
+        notebook, timeout=240, resources={"metadata": {"path": str(FOLDER)}}
     )
     client.execute()
     keep(notebook, name)
