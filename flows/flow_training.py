@@ -220,7 +220,10 @@ class _Trainer:
         with torch.no_grad():
             features = model.context(torch.from_numpy(table.conditions).double())
         latent = _latent(model, table)
-        self.fingerprint = fingerprint(model.layout, features, latent)
+        told = [a for a in (table.numbers, table.exposure) if a is not None]
+        self.fingerprint = fingerprint(
+            model.layout, features, latent, *(torch.from_numpy(np.asarray(one)) for one in told)
+        )
         self.features, self.latent = features.to(device), latent.to(device)
         self.counts = torch.from_numpy(table.counts).to(device)
         self.offsets = torch.cumsum(self.counts, 0) - self.counts
