@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
@@ -49,12 +50,14 @@ class Interrupts:
         before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
         if before[signal.SIGINT] is signal.SIG_IGN:  # a shell put it into the background
             del before[signal.SIGINT]
+        atexit.register(_ignore, *before)  # before others are: it runs after them
         for number in before:
             signal.signal(number, self._stop)
         try:
             yield self
         finally:
             if self._first is None:
+                atexit.unregister(_ignore)
                 for number, handler in before.items():
                     signal.signal(number, handler)
 
@@ -72,6 +75,12 @@ class Interrupts:
             with suppress(Exception):
                 action()
         os._exit(INTERRUPTED)
+
+
+def _ignore(*numbers: signal.Signals) -> None:
+    """Let an interpreter end: it takes its handlers away, and a signal would kill it by its own."""
+    for number in numbers:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _end_children() -> None:
