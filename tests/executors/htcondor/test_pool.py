@@ -34,7 +34,7 @@ class Pool:
 
     def run(self, *command, status=0):
         process = self.start(*command)
-        output, _ = process.communicate(timeout=200)
+        output, _ = process.communicate(timeout=400)
         assert process.returncode == status, output
         return output
 
