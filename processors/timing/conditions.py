@@ -7,14 +7,20 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["CONTEXT", "EXIT", "UNITS", "conditions", "conditions_of"]
+from flows.features import AfterLight
+from flows.light import LIGHT_SPEED
+
+__all__ = ["CONTEXT", "EXIT", "FURTHER", "SPREAD", "UNITS", "conditions", "conditions_of"]
 
 CONTEXT = ("z", "theta", "p")
 """Position along the bar, polar angle, momentum: what a model must take."""
-EXIT = "exit"
-"""Where the particle leaves the bar: what a model may take beside them. It follows from position,
-angle and the bar, but a network would have to find the edge at the bar's end."""
-UNITS = {"z": "mm", "theta": "deg", "p": "GeV", EXIT: "mm"}
+EXIT, SPREAD = "exit", "spread"
+FURTHER = (EXIT, SPREAD)
+"""What a model may take beside them: where the particle leaves the bar; how much later light from
+there arrives than light from the entrance. Both follow from the context and the bar, but a network
+would have to find the edge at the bar's end, and how little of a track's light is spread in time
+where the particle is hardly faster than its light."""
+UNITS = {"z": "mm", "theta": "deg", "p": "GeV", EXIT: "mm", SPREAD: "ns"}
 """Of all conditions."""
 _GEOMETRY = ("gap_mm", "thickness_mm", "bar_low_mm", "bar_high_mm")
 
@@ -26,17 +32,20 @@ def conditions(
 
     Arguments:
         context: z, θ, p.
-        names: The model's conditions: :data:`CONTEXT`, maybe :data:`EXIT` behind.
+        names: The model's conditions: :data:`CONTEXT`, behind them none, one or all of
+            :data:`FURTHER`.
         definitions: Of the model: lever arm and gap, thickness and ends of the bar, in mm; needed
-            for :data:`EXIT` alone.
-    Raises: ValueError where the model takes the exit, but does not say of which bar.
+            for :data:`FURTHER` alone.
+    Raises: ValueError where the model takes one of these, but does not say of which bar.
     """
-    if EXIT not in names:
+    further = [name for name in FURTHER if name in names]
+    if not further:
         return context
     if missing := [key for key in _GEOMETRY if key not in definitions]:
-        message = f"a model that takes {EXIT!r} must define {', '.join(missing)}; train it again"
+        message = f"a model that takes {further} must define {', '.join(missing)}; train it again"
         raise ValueError(message)
-    return np.concatenate([context, _exit(context, definitions)[..., None]], axis=-1)
+    known = dict(zip(FURTHER, _further(context, definitions)))
+    return np.concatenate([context, *(known[name][..., None] for name in further)], axis=-1)
 
 
 def conditions_of(card: Any, context: np.ndarray) -> np.ndarray:
@@ -44,11 +53,17 @@ def conditions_of(card: Any, context: np.ndarray) -> np.ndarray:
     return conditions(context, card.layout.condition_names, card.spec["definitions"])
 
 
-def _exit(context: np.ndarray, definitions: Mapping[str, Any]) -> np.ndarray:
-    """Where a straight track leaves through the back or an end of the bar, mm ``(...)``."""
-    z, theta = context[..., 0], np.radians(context[..., 1])
+def _further(context: np.ndarray, definitions: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Exit of a straight track in mm, spread of its light in ns, both ``(...)``."""
+    z, theta, p = context[..., 0], np.radians(context[..., 1]), context[..., 2]
     depth = definitions["lever_arm_mm"] - definitions["gap_mm"]
+    low, high = definitions["bar_low_mm"], definitions["bar_high_mm"]
+    cosine, sine = np.cos(theta), np.sin(theta)
     with np.errstate(divide="ignore", invalid="ignore"):
-        slope = 1.0 / np.tan(theta)
-        behind = z + (definitions["thickness_mm"] - depth) * slope
-    return np.clip(behind, definitions["bar_low_mm"], definitions["bar_high_mm"])
+        entrance = z - depth * cosine / sine
+        across = definitions["thickness_mm"] / sine
+        leaves = np.clip(entrance + across * cosine, low, high)
+        until = np.abs((np.where(cosine > 0, high, low) - entrance) / cosine)
+        slowness = np.hypot(p, AfterLight.mass) / p
+    length = np.fmin(across, until)
+    return leaves, length * (slowness - AfterLight.index * cosine) / LIGHT_SPEED

@@ -21,7 +21,7 @@ from processors.identity import EventIds, join, repeated
 from processors.timing import bars as bar_rows
 from processors.timing import hits as particles
 from processors.timing import sensors
-from processors.timing.conditions import CONTEXT, EXIT, UNITS
+from processors.timing.conditions import CONTEXT, FURTHER, UNITS
 from processors.timing.config import TimingConfig
 from processors.timing.output import event_content
 from processors.timing.reading import Detector, has_content, read_detector, require_detector
@@ -241,12 +241,12 @@ def check_card(card: Card, path: str) -> None:
     """
     found = tuple((column.name, column.unit) for column in card.layout.conditions)
     made = tuple((column.name, column.unit) for column in card.layout.targets)
-    needed = tuple((name, UNITS[name]) for name in CONTEXT)
-    possible = (needed, (*needed, (EXIT, UNITS[EXIT])))
-    if card.kind != "flow" or found not in possible or made != TARGETS:
+    needed, further = (tuple((n, UNITS[n]) for n in names) for names in (CONTEXT, FURTHER))
+    known = found == (*needed, *(column for column in further if column in found))
+    if card.kind != "flow" or not known or made != TARGETS:
         message = (
             f"bundle {path} holds a model of kind {card.kind!r} from {found} to {made}; timing "
-            f"needs a flow from {needed}, maybe {EXIT!r} too, to {TARGETS}"
+            f"needs a flow from {needed}, maybe {further} too, to {TARGETS}"
         )
         raise ConfigurationError(message)
     if "lever_arm_mm" not in card.spec.get("definitions", {}):

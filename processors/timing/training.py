@@ -19,7 +19,15 @@ from flows.resident import resident
 from flows.tables import held_back
 from processors.errors import ConfigurationError
 from processors.timing.agreement import agreement, carried
-from processors.timing.conditions import CONTEXT, EXIT, UNITS, conditions, conditions_of
+from processors.timing.conditions import (
+    CONTEXT,
+    EXIT,
+    FURTHER,
+    SPREAD,
+    UNITS,
+    conditions,
+    conditions_of,
+)
 from processors.timing.photons import Photons
 from processors.timing.tables import PhotonTable, load_photons
 from processors.timing.tensors import LEVER_ARM, load_tensors
@@ -51,9 +59,9 @@ TABLES, TENSORS = ".npz", ".pt"
 
 
 def photon_layout(
-    definitions: Mapping[str, Any], names: Sequence[str] = (*CONTEXT, EXIT)
+    definitions: Mapping[str, Any], names: Sequence[str] = (*CONTEXT, *FURTHER)
 ) -> ObjectLayout:
-    """Columns of photon times: (z, θ, p) and exit of a muon to times behind its first light.
+    """Columns of photon times: what is known of a muon to times behind its first light.
 
     Arguments:
         definitions: Of the tables: lever arm, gap, thickness, ends of the bar.
@@ -71,6 +79,7 @@ def photon_layout(
         ConditionColumn("theta", UNITS["theta"], (Affine(1 / 180), Logit(1e-4), Standardise())),
         ConditionColumn("p", UNITS["p"], (Log(), Standardise())),
         ConditionColumn(EXIT, UNITS[EXIT], (distance, Standardise())),
+        ConditionColumn(SPREAD, UNITS[SPREAD], (Arsinh(RESOLUTION), Standardise())),
     )
     return ObjectLayout(
         object="photon time",
@@ -277,6 +286,7 @@ def _told(definitions: Mapping[str, Any], layout: ObjectLayout) -> dict[str, Any
         "theta": "polar angle of the muon at its vertex",
         "p": "momentum of the muon at its vertex",
         EXIT: "z where a straight muon leaves the bar",
+        SPREAD: "time of first light from the exit, after that from the entrance",
         "time": "of a photon at the sensor at high z, after the muon entered the bar",
         "numbers": "photons at the sensor at high z per GeV that the muon leaves in the bar",
     }

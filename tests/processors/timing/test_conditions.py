@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from flows.features import AfterLight
-from processors.timing.conditions import CONTEXT, EXIT, conditions
+from processors.timing.conditions import CONTEXT, EXIT, FURTHER, conditions
 from samples.timing.bar import Bar
 from samples.timing.muons import Gun, cross, shoot
 
-NAMES = (*CONTEXT, EXIT)
+NAMES = (*CONTEXT, *FURTHER)
 
 
 def definitions(depth: float) -> dict[str, float]:
@@ -59,14 +59,19 @@ def test_first_light_comes_from_the_entrance_or_the_exit():
     speed = 299.792458 * p / np.hypot(p, AfterLight().mass)
     way = (leaves - z) / np.cos(np.radians(theta)) / speed
     light = 1.58 / 299.792458
-    assert first == pytest.approx(
-        np.minimum((770.0 - z) * light, (770.0 - leaves) * light + way), abs=1e-9
-    )
+    entrance, exit_ = (770.0 - z) * light, (770.0 - leaves) * light + way
+    assert first == pytest.approx(np.minimum(entrance, exit_), abs=1e-9)
+    spread = conditions(context, NAMES, definitions(0.0))[:, 4]
+    assert spread == pytest.approx(exit_ - entrance, abs=1e-9)
+    assert np.sum(spread < 0) > 10
+    assert np.sum(spread > 0) > 10
 
 
 def test_models_that_know_no_exit_get_none_and_others_must_know_their_bar():
     context = np.ones((2, 2, 3))
     assert conditions(context, CONTEXT, {}) is context
-    assert conditions(context, NAMES, definitions(0.0)).shape == (2, 2, 4)
+    assert conditions(context, NAMES, definitions(0.0)).shape == (2, 2, 5)
+    alone = conditions(context, (*CONTEXT, EXIT), definitions(0.0))
+    assert np.array_equal(alone, conditions(context, NAMES, definitions(0.0))[..., :4])
     with pytest.raises(ValueError, match="must define gap_mm, thickness_mm"):
         conditions(context, NAMES, {"lever_arm_mm": 1.0})
