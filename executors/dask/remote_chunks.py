@@ -31,6 +31,7 @@ __all__ = ["ANSWER", "RemoteChunks"]
 
 logger = logging.getLogger(__name__)
 
+BUSY = 5.0  # seconds that a worker sleeps which handed a task back; chosen
 ANSWER = 30.0  # seconds until a result that is there counts as not coming; chosen
 DIED = "a worker died each time it ran this chunk: killed, out of memory, or crashed"
 
@@ -67,6 +68,7 @@ class RemoteChunks:
         self.lost: dict[int, ChunkRecord] = {}
         """Records of the chunks that no attempt brought to an end."""
         self.refusals = Refusals(self._workers)
+        self._asleep: dict[str, distributed.Future] = {}
         self._resources = resources
         self._attempts = Attempts()
         self._told: dict[int, ChunkRecord] = {}
@@ -208,11 +210,25 @@ class RemoteChunks:
                     self._note(notice.position, notice.record, read_back=notice.read_back)
         elif "refused" in message:
             self.refusals.heard(message["refused"], message["reason"])
+            self._keep_busy(message["refused"])
         elif message.get("action") == "remove-worker":
             processing = self._positions(message["processing-tasks"])
             lost = self._positions(message["lost-computed-tasks"])
             begun = self._begun(message["worker"]) if processing else set()
             self._attempts.died(processing, begun, lost, self._threads() if processing else 1)
+
+    def _keep_busy(self, worker: str) -> None:
+        """Have a worker sleep that handed a task back.
+
+        Of workers that all have nothing to do the scheduler chooses the same one each time, and it
+        takes the one that holds the data of a task: it would give the task back for ever.
+        """
+        asleep = self._asleep.get(worker)
+        if asleep is None or asleep.done():
+            key = f"busy-{self.name}-{uuid.uuid4().hex}"
+            self._asleep[worker] = self.client.submit(
+                time.sleep, BUSY, workers=[worker], key=key, priority=10, retries=0
+            )
 
     def _note(self, position: int, record: ChunkRecord, *, read_back: bool) -> None:
         news = position in self.pending and position not in self._told

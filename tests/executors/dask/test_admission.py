@@ -100,6 +100,27 @@ def test_a_worker_with_other_code_that_comes_later_computes_nothing(
     assert len(refused) == 1
 
 
+@pytest.mark.faults
+@pytest.mark.parametrize("size", [1000, 100])
+def test_a_task_does_not_go_back_to_who_refused_it_for_ever(
+    size, pool, sample, counting, other_code
+):
+    """Few chunks, two workers with nothing to do: the scheduler would choose the same one again."""
+    plan = plan_fileset(from_inputs(sample[:1]), chunk_size=size)
+    settings = ExecutorSettings("dask", scheduler=pool.address)
+    first, late = [], []
+
+    def ready():
+        late.append(pool.join(other_code))
+        time.sleep(3)  # it takes what there is
+        first.append(pool.join())
+
+    result = execute(plan, counting(), settings, ready=ready)
+    assert result.ledger.tally().chunks_failed == 0
+    assert computed(result) == set(first)
+
+
+@pytest.mark.faults
 def test_a_worker_that_fits_and_comes_later_computes(pool, sample, counting):
     first, joined = pool.join(), []
     result = run(pool, sample, counting, lambda: joined.append(pool.join()))
@@ -107,6 +128,7 @@ def test_a_worker_that_fits_and_comes_later_computes(pool, sample, counting):
     assert computed(result) == {first, *joined}
 
 
+@pytest.mark.faults
 def test_a_worker_that_comes_later_proves_that_it_sees_the_output(pool, sample, counting, caplog):
     def probe(name=ELSEWHERE):
         import os
