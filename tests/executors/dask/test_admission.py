@@ -17,7 +17,7 @@ from executors.inputs.fileset import from_inputs
 from executors.plan import plan_fileset
 from executors.settings import ExecutorSettings
 
-pytestmark = pytest.mark.xdist_group("dask")
+pytestmark = [pytest.mark.xdist_group("dask"), pytest.mark.faults]
 ELSEWHERE = "FLASHBREW_TEST_ELSEWHERE"
 
 
@@ -100,7 +100,6 @@ def test_a_worker_with_other_code_that_comes_later_computes_nothing(
     assert len(refused) == 1
 
 
-@pytest.mark.faults
 @pytest.mark.parametrize("size", [1000, 100])
 def test_a_task_does_not_go_back_to_who_refused_it_for_ever(
     size, pool, sample, counting, other_code
@@ -120,7 +119,6 @@ def test_a_task_does_not_go_back_to_who_refused_it_for_ever(
     assert computed(result) == set(first)
 
 
-@pytest.mark.faults
 def test_a_worker_that_fits_and_comes_later_computes(pool, sample, counting):
     first, joined = pool.join(), []
     result = run(pool, sample, counting, lambda: joined.append(pool.join()))
@@ -128,7 +126,6 @@ def test_a_worker_that_fits_and_comes_later_computes(pool, sample, counting):
     assert computed(result) == {first, *joined}
 
 
-@pytest.mark.faults
 def test_a_worker_that_comes_later_proves_that_it_sees_the_output(pool, sample, counting, caplog):
     def probe(name=ELSEWHERE):
         import os
