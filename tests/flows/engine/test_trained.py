@@ -162,9 +162,10 @@ def test_trained_flows_are_those_of_their_library(trained):
     settled = ((moved - back).abs() / (1 + back.abs())).amax(1) < UNSETTLED
     assert settled.double().mean() > 0.99
     rough = errors(theirs[settled], back[settled])
-    assert (errors(ours[settled], back[settled]) <= 2 * rough).all()
+    assert (errors(ours[settled], back[settled]) <= [2, 2, 4] * rough).all()
     rough = errors(joined(trained.encode(trained.flow, x.float(), c.float())), z)
-    assert (errors(joined(engine.forward(x.float(), c.float())), z) <= 2 * rough).all()
+    # a maximum is the rounding of one row, another one on either side: it scatters more
+    assert (errors(joined(engine.forward(x.float(), c.float())), z) <= [2, 2, 4] * rough).all()
 
 
 @pytest.mark.parametrize("name", ["jet", "muon"])
