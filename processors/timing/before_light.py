@@ -41,7 +41,7 @@ def count_before_light(
 
     Arguments:
         layout: Of the model, whose target knows the first light or does not.
-        contexts: z, θ, p of every hit at every sensor, ``(n, 3)``.
+        contexts: Conditions of the model for every hit at every sensor, ``(n, C)``.
         counts: Photons of each, ``(n,)``.
         delays: After the entrance, ns, ``(counts.sum(),)`` float32.
     Returns: their number; ``None`` where the model has no first light.

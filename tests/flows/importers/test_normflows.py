@@ -78,7 +78,7 @@ def test_the_normalisation_of_2025_is_part_of_the_bundle(weights):
 def test_what_the_file_does_not_say_must_be_said(weights):
     with pytest.raises(ForeignModelError, match=r"lever arm: 1 mm .* 6 mm from then on"):
         import_normflows(weights)
-    with pytest.raises(ForeignModelError, match="none"):
+    with pytest.raises(ForeignModelError, match="between 0 and 1000 mm, found -1"):
         import_normflows(weights, lever_arm=-1)
     with pytest.raises(ForeignModelError, match="'2030' is unknown"):
         timing_columns(1.0, "2030")
