@@ -9,16 +9,18 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-import distributed
-
 from executors.dask.checks import Fitness
 from executors.task import ChunkTask, PickledTask
 
-__all__ = ["GuestTask", "Refusals", "require_fitness", "unpacked"]
+__all__ = ["GuestTask", "Refusals", "UnfitWorker", "require_fitness", "unpacked"]
 
 logger = logging.getLogger(__name__)
-PAUSE = 1.0  # seconds before a worker that does not fit hands a task back; chosen
+PAUSE = 1.0  # seconds before a worker that does not fit refuses a task; chosen
 PATIENCE = 60.0  # seconds that a run goes on with no worker but those that do not fit; chosen
+
+
+class UnfitWorker(RuntimeError):
+    """A worker must not run what it was given; another one may."""
 
 
 @dataclass(frozen=True)
@@ -41,12 +43,12 @@ def unpacked(pickled: PickledTask) -> ChunkTask:
 
 
 def require_fitness(worker: Any, pickled: PickledTask, topic: str) -> None:
-    """Hand a Dask task back that this worker must not run; say under ``topic`` why.
+    """Refuse a Dask task that this worker must not run; say under ``topic`` why.
 
     The worker stays as it is: it belongs to somebody, and may be good for other work. It waits
-    before, else the scheduler would give it one task after the other.
+    before, else it would refuse one task after the other while those that fit compute.
 
-    Raises: distributed.Reschedule
+    Raises: UnfitWorker
     """
     try:
         found = pickled.unpack()
@@ -56,7 +58,7 @@ def require_fitness(worker: Any, pickled: PickledTask, topic: str) -> None:
         return
     worker.log_event(topic, {"refused": worker.contact_address, "reason": found.complaint})
     time.sleep(PAUSE)
-    raise distributed.Reschedule
+    raise UnfitWorker(found.complaint)
 
 
 class Refusals:
@@ -81,8 +83,14 @@ class Refusals:
         """Call ``listener`` once no worker fits."""
         self._listeners.append(listener)
 
+    @property
+    def placement(self) -> dict[str, Any]:
+        """Options of tasks: to workers that did not refuse any, if there are such, else to all."""
+        fit = sorted(set(self._present()) - set(self._reasons)) if self._reasons else []
+        return {"workers": fit, "allow_other_workers": True} if fit else {}
+
     def heard(self, worker: str, reason: str) -> None:
-        """A worker handed a task back."""
+        """A worker refused a task."""
         if worker not in self._reasons:
             logger.warning("worker %s gets no chunks: %s", worker, reason)
         self._reasons[worker] = reason

@@ -88,7 +88,7 @@ class Dispatch:
             self._chunks.pending,
         )
         computed = [[p for p in group if p in pending] for group in groups]
-        self._chunks.submit([p for positions in computed for p in positions], 1)
+        self._chunks.submit([p for positions in computed for p in positions])
         items, futures = self.collector.items, self._chunks.futures
         sums = self.client.map(
             add_group,
@@ -101,6 +101,7 @@ class Dispatch:
             pure=False,
             retries=0,
             priority=1,  # before further chunks: sums free memory
+            **self._chunks.refusals.placement,
         )
         made = dict(zip(numbers, sums, strict=True))
         self._sums |= made

@@ -31,7 +31,7 @@ class ChunkReply(NamedTuple):
 def run_chunk(position: int, item: WorkItem, pickled: PickledTask, topic: str) -> ChunkReply:
     """Run one chunk; say when it begins, and with which record it ends, under ``topic``.
 
-    Raises: distributed.Reschedule where this worker does not fit.
+    Raises: UnfitWorker where this worker does not fit.
     """
     worker = distributed.get_worker()
     require_fitness(worker, pickled, topic)
@@ -62,7 +62,7 @@ def add_group(
         pickled: The task, which knows where.
         topic: As for `run_chunk`.
     Returns: A pickled `GroupSum`; of stored chunks it records those that could not be read.
-    Raises: distributed.Reschedule where this worker does not fit.
+    Raises: UnfitWorker where this worker does not fit.
     """
     require_fitness(distributed.get_worker(), pickled, topic)
     reduction = Reduction()

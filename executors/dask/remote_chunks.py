@@ -15,7 +15,7 @@ import distributed
 from distributed.scheduler import KilledWorker
 
 from executors.collect import Collector
-from executors.dask.admission import Refusals
+from executors.dask.admission import Refusals, UnfitWorker
 from executors.dask.attempts import Attempts
 from executors.dask.group_tasks import run_chunk
 from executors.dask.mailbox import Mailbox
@@ -31,7 +31,6 @@ __all__ = ["ANSWER", "RemoteChunks"]
 
 logger = logging.getLogger(__name__)
 
-BUSY = 5.0  # seconds that a worker sleeps which handed a task back; chosen
 ANSWER = 30.0  # seconds until a result that is there counts as not coming; chosen
 DIED = "a worker died each time it ran this chunk: killed, out of memory, or crashed"
 
@@ -68,9 +67,9 @@ class RemoteChunks:
         self.lost: dict[int, ChunkRecord] = {}
         """Records of the chunks that no attempt brought to an end."""
         self.refusals = Refusals(self._workers)
-        self._asleep: dict[str, distributed.Future] = {}
         self._resources = resources
         self._attempts = Attempts()
+        self._rounds = 0
         self._told: dict[int, ChunkRecord] = {}
         self._disconnected = False
 
@@ -92,18 +91,20 @@ class RemoteChunks:
         self._disconnected = self._disconnected or self.client.status != "running"
         return self._disconnected
 
-    def submit(self, positions: Sequence[int], attempt: int) -> None:
-        """Hand out chunks."""
+    def submit(self, positions: Sequence[int]) -> None:
+        """Hand out chunks, to workers that do not refuse them where some do."""
+        self._rounds += 1
         futures = self.client.map(
             run_chunk,
             positions,
             [self.collector.items[position] for position in positions],
             pickled=self.task,
             topic=self.name,
-            key=[f"chunk-{self.name}-{position}-{attempt}" for position in positions],
+            key=[f"chunk-{self.name}-{position}-{self._rounds}" for position in positions],
             pure=False,
             retries=0,
             resources=self._resources,
+            **self.refusals.placement,
         )
         self.futures.update(zip(positions, futures, strict=True))
 
@@ -111,20 +112,19 @@ class RemoteChunks:
         """Hand those out again that are lost.
 
         A dead worker is blamed on each chunk that it had: in the last round they run one by one,
-        so that only the guilty one stays lost.
+        so that only the guilty one stays lost. What a worker refused was no attempt.
         """
         attempts = self.collector.retry.attempts
         concerned = [position for position in positions if position in self.futures]
         self._wait(concerned)
+        self._run(self._refused(concerned))
         for attempt in range(2, attempts + 1):
             lost = self._unfinished(concerned)
             for position in lost if self.gone is None else ():
                 name = chunk_name(self.collector.items[position])
                 logger.warning("%s: %s, trying again", name, self._reason(position))
             for together in [[p] for p in lost] if attempt == attempts else [lost]:
-                if together and self.gone is None:
-                    self.submit(together, attempt)
-                    self._wait(together)
+                self._run(together)
         for position in self._unfinished(concerned):
             if self.collector.recall(position) is None:
                 item = self.collector.items[position]
@@ -182,6 +182,17 @@ class RemoteChunks:
         stored = self.collector.store is not None
         return [p for p in found if not (stored and p in self._told)]
 
+    def _run(self, positions: Sequence[int]) -> None:
+        """Run chunks once, on workers that do not refuse them."""
+        while positions and self.gone is None:
+            self.submit(positions)
+            self._wait(positions)
+            positions = self._refused(positions)
+
+    def _refused(self, positions: Iterable[int]) -> list[int]:
+        """Those that a worker must not run."""
+        return [p for p in self._unfinished(positions) if isinstance(self._reason(p), UnfitWorker)]
+
     def _wait(self, positions: Iterable[int]) -> None:
         self.mailbox.expect({position: self.futures[position] for position in positions})
         for _ in self.mailbox.ended():
@@ -210,25 +221,11 @@ class RemoteChunks:
                     self._note(notice.position, notice.record, read_back=notice.read_back)
         elif "refused" in message:
             self.refusals.heard(message["refused"], message["reason"])
-            self._keep_busy(message["refused"])
         elif message.get("action") == "remove-worker":
             processing = self._positions(message["processing-tasks"])
             lost = self._positions(message["lost-computed-tasks"])
             begun = self._begun(message["worker"]) if processing else set()
             self._attempts.died(processing, begun, lost, self._threads() if processing else 1)
-
-    def _keep_busy(self, worker: str) -> None:
-        """Have a worker sleep that handed a task back.
-
-        Of workers that all have nothing to do the scheduler chooses the same one each time, and it
-        takes the one that holds the data of a task: it would give the task back for ever.
-        """
-        asleep = self._asleep.get(worker)
-        if asleep is None or asleep.done():
-            key = f"busy-{self.name}-{uuid.uuid4().hex}"
-            self._asleep[worker] = self.client.submit(
-                time.sleep, BUSY, workers=[worker], key=key, priority=10, retries=0
-            )
 
     def _note(self, position: int, record: ChunkRecord, *, read_back: bool) -> None:
         news = position in self.pending and position not in self._told

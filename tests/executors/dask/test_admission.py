@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 
 import distributed
@@ -100,23 +101,27 @@ def test_a_worker_with_other_code_that_comes_later_computes_nothing(
     assert len(refused) == 1
 
 
-@pytest.mark.parametrize("size", [1000, 100])
-def test_a_task_does_not_go_back_to_who_refused_it_for_ever(
-    size, pool, sample, counting, other_code
+@pytest.mark.parametrize("size", [1000, 20])
+def test_what_a_worker_refused_another_one_computes(
+    size, pool, sample, counting, other_code, caplog
 ):
-    """Few chunks, two workers with nothing to do: the scheduler would choose the same one again."""
-    plan = plan_fileset(from_inputs(sample[:1]), chunk_size=size)
+    """A worker that does not fit is alone at first: it is given all there is, and refuses it."""
+    plan = plan_fileset(from_inputs(sample), chunk_size=size)
     settings = ExecutorSettings("dask", scheduler=pool.address)
-    first, late = [], []
+    fit = []
+    later = threading.Timer(5.0, lambda: fit.append(pool.join()))
 
     def ready():
-        late.append(pool.join(other_code))
-        time.sleep(3)  # it takes what there is
-        first.append(pool.join())
+        pool.join(other_code)
+        later.start()
 
     result = execute(plan, counting(), settings, ready=ready)
-    assert result.ledger.tally().chunks_failed == 0
-    assert computed(result) == set(first)
+    later.join()
+    tally = result.ledger.tally()
+    assert (tally.chunks_done, tally.events_done) == (len(plan.items), 380)
+    assert "gets no chunks: it has code of flash" in caplog.text
+    assert computed(result) == set(fit)
+    assert {record.attempts for record in result.ledger.records} == {1}
 
 
 def test_a_worker_that_fits_and_comes_later_computes(pool, sample, counting):
