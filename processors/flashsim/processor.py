@@ -16,7 +16,6 @@ from processors.config import FlashSimConfig, ProcessorConfig
 from processors.errors import ConfigurationError
 from processors.flashsim.chunk import Chunk
 from processors.flashsim.conditions import require_simulation
-from processors.flashsim.summary import finish
 from processors.objects.registry import TABLES, check_layout
 from processors.objects.table import ObjectTable
 
@@ -133,4 +132,6 @@ class FlashSim(FlowProcessor):
 
     def finish(self, accumulator: Result, output_dir: Path) -> dict[str, Any]:
         """Distances between full and flash, figures in ``plots/``."""
+        from processors.flashsim.summary import finish  # brings matplotlib, which no worker needs
+
         return finish(accumulator, Path(output_dir))

@@ -26,7 +26,6 @@ from processors.timing.config import TimingConfig
 from processors.timing.output import event_content
 from processors.timing.reading import Detector, has_content, read_detector, require_detector
 from processors.timing.schema import DetectorSchema
-from processors.timing.summary import finish
 from processors.timing.validation import TimingValidation, reference
 from processors.timing.warm import compile_kernels
 from processors.writer import EventWriter
@@ -140,6 +139,8 @@ class Timing(FlowProcessor):
 
     def finish(self, accumulator: Result, output_dir: Path) -> dict[str, Any]:
         """Distances between the photons of the input and those drawn, figures in ``plots/``."""
+        from processors.timing.summary import finish  # brings matplotlib, which no worker needs
+
         return finish(accumulator, Path(output_dir))
 
 

@@ -8,7 +8,15 @@ import pytest
 CASES = {
     "processors": ("coffea", "torch", "awkward", "uproot", "matplotlib"),
     "processors.objects.columns": ("coffea", "torch", "awkward", "uproot", "pydantic"),
-    "processors.flashsim.processor": ("dask", "distributed", "executors", "samples", "sklearn"),
+    "processors.flashsim.processor": (
+        "dask",
+        "distributed",
+        "executors",
+        "matplotlib",
+        "samples",
+        "sklearn",
+    ),
+    "processors.timing.processor": ("dask", "executors", "matplotlib", "samples", "sklearn"),
     "processors.flashsim.lazy": ("dask", "dask_awkward", "distributed", "executors", "sklearn"),
 }
 

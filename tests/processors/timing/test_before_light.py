@@ -53,9 +53,7 @@ def test_a_context_that_is_no_number_has_no_early_photons(card, layout):
     assert count_before_light(layout, contexts[:0], np.zeros(0, dtype=np.int64), delays[:0]) == 0
 
 
-def test_a_model_without_first_light_counts_none(
-    card, layout, stack, timing, run_bars
-):
+def test_a_model_without_first_light_counts_none(card, layout, stack, timing, run_bars):
     (target,) = layout.targets
     assert isinstance(target.transforms[0], AfterLight)
     plain = dataclasses.replace(target, transforms=target.transforms[1:])
