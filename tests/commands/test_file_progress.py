@@ -6,13 +6,14 @@ import io
 
 from rich.console import Console
 
-from commands.file_progress import INTERVAL, FileProgress
+from commands.file_progress import FileProgress
+from executors.console_bar import INTERVAL
 
 
 def shown(seconds, monkeypatch, *, terminal):
     """What 1,000 files that take ``seconds`` each leave on standard error."""
     clock = iter(seconds * number for number in range(5_000))
-    monkeypatch.setattr("commands.file_progress.monotonic", lambda: next(clock))
+    monkeypatch.setattr("executors.console_bar.monotonic", lambda: next(clock))
     text = io.StringIO()
     console = Console(file=text, force_terminal=terminal, width=100)
     with FileProgress("looking into files", console) as looking:

@@ -7,7 +7,7 @@ import io
 
 from rich.console import Console
 
-from executors import progress
+from executors import console_bar
 from executors.ledger import ChunkRecord
 from executors.progress import ConsoleProgress
 
@@ -17,7 +17,7 @@ def record(start, status="done"):
 
 
 def told(terminal, monkeypatch, interval):
-    monkeypatch.setattr(progress, "INTERVAL", interval)
+    monkeypatch.setattr(console_bar, "INTERVAL", interval)
     stream = io.StringIO()
     console = Console(file=stream, force_terminal=terminal, width=160)
     with ConsoleProgress(1500, 3, "flashsim", console) as bar:
