@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import os
+import shutil
 import sys
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +52,74 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no folder of real files at {folder}; set FLASHBREW_DATA to run this test")
     return folder
+
+
+@pytest.fixture(scope="session")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Two files of 250 and 130 events, numbered from 0 to 379."""
+    from tests.executors.input_files import write_events
+
+    folder = tmp_path_factory.mktemp("sample")
+    return [
+        write_events(folder / "a.root", 250),
+        write_events(folder / "b.root", 130, first=250),
+    ]
+
+
+@pytest.fixture(scope="session")
+def write_events() -> Callable[..., Path]:
+    """Function that writes a small input file."""
+    from tests.executors.input_files import write_events
+
+    return write_events
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Authority, certificate and key, named as coffea-casa mounts them."""
+    from tests.executors.certificates import Authority
+
+    return Authority(tmp_path_factory.mktemp("certificates")).issue()
+
+
+@pytest.fixture(scope="session")
+def tls_scheduler(certificates):
+    """Address of a Dask scheduler that speaks TLS alone, with two workers."""
+    import distributed
+
+    from executors.credentials import security_from_files
+
+    with distributed.LocalCluster(
+        n_workers=2,
+        threads_per_worker=1,
+        protocol="tls://",
+        security=security_from_files(certificates),
+        host="127.0.0.1",
+        dashboard_address="127.0.0.1:0",
+        worker_dashboard_address="127.0.0.1:0",
+        silence_logs="CRITICAL",
+    ) as cluster:
+        yield cluster.scheduler_address
+
+
+@pytest.fixture
+def xrootd() -> Iterator[Any]:
+    """An XRootD server over an empty folder of its own."""
+    from tests.executors.xrootd import Server, Unavailable
+
+    pytest.importorskip("XRootD", reason="XRootD for Python is not installed: flashbrew[xrootd]")
+    folder = Path(tempfile.mkdtemp(prefix="flashbrew-xrootd-"))  # others may not enter tmp_path
+    folder.chmod(0o755)
+    server = None
+    try:
+        server = Server(folder)
+        yield server
+    except Unavailable as reason:
+        pytest.skip(str(reason))
+    finally:
+        if server is not None:
+            server.stop()
+        shutil.rmtree(folder)
 
 
 def pytest_collection_finish() -> None:

@@ -1,23 +1,13 @@
-"""The inputs and processors of the executors' tests, for the command line."""
+"""The processors of the executors' tests, for the command line."""
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from pathlib import Path
 
 import pytest
 
 ROOM = Path(__file__).parents[1] / "executors"
-_spec = importlib.util.spec_from_file_location("executors_fixtures", ROOM / "conftest.py")
-_fixtures = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(_fixtures)
-
-certificates = _fixtures.certificates
-tls_scheduler = _fixtures.tls_scheduler
-sample = _fixtures.sample
-write_events = _fixtures.write_events
-xrootd = _fixtures.xrootd
 
 
 @pytest.fixture(scope="session")
