@@ -22,6 +22,8 @@ os.environ |= {
     "DASK_DISTRIBUTED__ADMIN__TICK__INTERVAL": "1s",
     "DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED": "False",
 }
+# on this machine a server is there or is not; XRootD's client reads this when it is first loaded
+os.environ |= {"XRD_CONNECTIONWINDOW": "2", "XRD_CONNECTIONRETRY": "1"}
 
 
 @pytest.fixture(scope="session", autouse=True)
