@@ -182,7 +182,8 @@ def open_executor(
         from executors.dask.cluster import ClusterExecutor, open_pool
         from executors.dask.performance import recorded
 
-        with open_pool(settings) as (client, watch), lasting(probe) as later:
+        watched = performance is not None
+        with open_pool(settings, watched=watched) as (client, watch), lasting(probe) as later:
             say = tell or logger.info
             say(f"Dask dashboard: {client.dashboard_link}")
             check_workers(client, probe)

@@ -20,6 +20,7 @@ from executors.dask.casa import casa_security
 from executors.dask.checks import Fitness
 from executors.dask.dispatch import Dispatch
 from executors.dask.guest import guest_workers
+from executors.dask.self_watch import self_watch
 from executors.errors import ConfigurationError, first_line
 from executors.settings import ExecutorSettings
 from executors.task import PickledTask
@@ -84,9 +85,12 @@ def chunk_resources(client: distributed.Client) -> dict[str, int] | None:
 
 
 @contextmanager
-def open_pool(settings: ExecutorSettings) -> Iterator[Pool]:
+def open_pool(settings: ExecutorSettings, *, watched: bool = False) -> Iterator[Pool]:
     """Connect to the scheduler of ``settings``, or start one that listens on 127.0.0.1 alone.
 
+    Arguments:
+        settings: Where.
+        watched: Whether workers of this machine sample all the time what they do.
     Raises: ConfigurationError where no scheduler answers, or no job can be submitted.
     """
     with _logging_restored():
@@ -101,7 +105,7 @@ def open_pool(settings: ExecutorSettings) -> Iterator[Pool]:
             with _connected(settings.scheduler, security) as client, _silent_end(client):
                 yield Pool(client)
         else:
-            with _local_client(settings) as client, _silent_end(client):
+            with _local_client(settings, watched) as client, _silent_end(client):
                 yield Pool(client)
 
 
@@ -146,13 +150,14 @@ def _connected(address: str, security: distributed.Security | None) -> Iterator[
 
 
 @contextmanager
-def _local_client(settings: ExecutorSettings) -> Iterator[distributed.Client]:
+def _local_client(settings: ExecutorSettings, watched: bool) -> Iterator[distributed.Client]:
     """Cluster of this machine."""
     with (
         dask.config.set(
             {
                 "distributed.deploy.lost-worker-timeout": RESTART_TIMEOUT,
                 "distributed.scheduler.allowed-failures": DEATHS,
+                **self_watch(watched),
             }
         ),
         tempfile.TemporaryDirectory(prefix="flashbrew-dask-") as scratch,

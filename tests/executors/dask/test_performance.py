@@ -50,3 +50,18 @@ def test_a_report_that_cannot_be_written_is_a_warning(scheduler, tmp_path, caplo
     ):
         pass
     assert "cannot be written" in caplog.text
+
+
+@pytest.mark.xdist_group("dask")
+@pytest.mark.parametrize(("watched", "interval"), [(False, "1s"), (True, "20ms")])
+def test_workers_look_at_themselves_often_only_for_a_report(watched, interval):
+    import dask
+
+    from executors.dask.cluster import open_pool
+
+    name = "distributed.admin.tick.interval"
+    with (
+        dask.config.set({name: "20ms"}),
+        open_pool(ExecutorSettings("dask", workers=1), watched=watched) as pool,
+    ):
+        assert set(pool.client.run(dask.config.get, name).values()) == {interval}
