@@ -103,6 +103,17 @@ def test_a_killed_run_has_a_report(repository, processors, sample, output, tmp_p
     assert "the run was killed" in report["notes"][-1]
 
 
+def wait_until_one_sleeps(run, marker, output):
+    """Until one chunk has said that it sleeps, and another one is done."""
+    ledger, deadline = output / "state" / "ledger.jsonl", time.monotonic() + 90
+    while run.poll() is None:
+        if marker.exists() and ledger.exists() and '"done"' in ledger.read_text():
+            time.sleep(0.5)
+            return
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
 SIGNALS = [
     ("iterative", 1, signal.SIGTERM),
     ("futures", 1, signal.SIGINT),
@@ -132,11 +143,7 @@ def test_a_run_that_is_stopped_ends_soon_and_goes_on(
         # a suite that runs in the background of a shell has SIGINT ignored, and children inherit it
         preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
-    deadline = time.monotonic() + 90
-    while not (tmp_path / "100").exists() and started.poll() is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    time.sleep(0.5)
+    wait_until_one_sleeps(started, tmp_path / "100", output)
     stopped = time.monotonic()
     os.killpg(started.pid, number)  # as a terminal or a batch system does: client and workers
     out, err = started.communicate(timeout=60)
@@ -176,11 +183,7 @@ def test_a_second_interrupt_ends_at_once(
         start_new_session=True,
         preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
-    deadline = time.monotonic() + 90
-    while not (tmp_path / "100").exists() and started.poll() is None:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    time.sleep(0.5)
+    wait_until_one_sleeps(started, tmp_path / "100", output)
     children = psutil.Process(started.pid).children(recursive=True)
     os.killpg(started.pid, signal.SIGINT)
     time.sleep(0.7)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import distributed
 import numpy as np
 import pytest
 
@@ -66,13 +67,17 @@ def mortal():
 
 @pytest.mark.parametrize("kept", [True, False], ids=["stored", "not stored"])
 def test_a_dead_worker_takes_results_with_it(sample, counting, clean, mortal, tmp_path, kept):
-    ears = Ears()
+    here, ears = ExecutorSettings("dask", scheduler=mortal), Ears()
+    with distributed.Client(mortal, set_as_default=False) as client:
+        client.wait_for_workers(2, timeout=60)
+    # a worker that was started again imports first: the other one would have all results
+    execute(planned(sample), counting(), here)
     (tmp_path / "once").mkdir()
     dying = counting(fail_at=145, action="die", once=str(tmp_path / "once"), wait=0.02)
     result = execute(
         planned(sample),
         dying,
-        ExecutorSettings("dask", scheduler=mortal),
+        here,
         retry=QUICK,
         listener=ears,
         storage=storage(tmp_path / "out") if kept else None,
