@@ -24,6 +24,7 @@ from processors.plots.curves import (
     plot_response,
     plot_roc,
 )
+from processors.plots.saving import save_figures
 
 __all__ = ["distances", "figures", "finish"]
 
@@ -114,7 +115,8 @@ def finish(accumulator: Result, output_dir: Path) -> dict[str, Any]:
         accumulator: Merged result.
         output_dir: Directory of the run.
     """
-    rows, plots = [], []
+    rows = []
+    drawn: dict[Path, Callable[[], Figure]] = {}
     again: dict[str, int | None] = {}
     for dataset, result in accumulator.items():
         hists = result["hists"]
@@ -124,14 +126,13 @@ def finish(accumulator: Result, output_dir: Path) -> dict[str, Any]:
             folder /= dataset_folder(dataset)
         folder.mkdir(parents=True, exist_ok=True)
         rows += [{"dataset": dataset, **row} for row in distances(hists)]
-        for name, draw in figures(hists, dataset):
-            path = folder / f"{name}.png"
-            draw().savefig(path)
-            plots.append(str(path.relative_to(output_dir)))
-        logger.info("%d figures of %s in %s", len(plots), dataset, folder)
+        drawn |= {folder / f"{name}.png": draw for name, draw in figures(hists, dataset)}
         again[dataset] = repeated_events(output_dir / path for path in result["outputs"])
         if again[dataset] is not None:
             result.setdefault("counters", {})["events.repeated"] = again[dataset]
         if again[dataset]:
             logger.warning("%d events of %s occur more than once", again[dataset], dataset)
+    save_figures(drawn)
+    logger.info("%d figures in %s", len(drawn), output_dir / "plots")
+    plots = [str(path.relative_to(output_dir)) for path in drawn]
     return {"distances": rows, "plots": plots, "repeated_events": again}

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from matplotlib.figure import Figure
 
 from processors.base import Result
 from processors.duplicates import repeated_events
 from processors.folders import dataset_folder
+from processors.plots.saving import save_figures
 from processors.timing.comparison import binned, distances, resolutions
 from processors.timing.figures import figures
 from processors.timing.reading import has_content
@@ -22,7 +26,8 @@ def finish(accumulator: Result, output_dir: Path) -> dict[str, Any]:
         ``resolutions`` of the first two photons and of the signals; ``plots``;
         ``repeated_events``.
     """
-    rows: dict[str, list[Any]] = {"distances": [], "bins": [], "resolutions": [], "plots": []}
+    rows: dict[str, list[Any]] = {"distances": [], "bins": [], "resolutions": []}
+    drawn: dict[Path, Callable[[], Figure]] = {}
     again: dict[str, int | None] = {}
     for dataset, result in accumulator.items():
         hists, named = result["hists"], {"dataset": dataset}
@@ -36,13 +41,12 @@ def finish(accumulator: Result, output_dir: Path) -> dict[str, Any]:
         if len(accumulator) > 1:
             folder /= dataset_folder(dataset)
         folder.mkdir(parents=True, exist_ok=True)
-        for name, draw in figures(hists, dataset):
-            path = folder / f"{name}.png"
-            draw().savefig(path)
-            rows["plots"].append(str(path.relative_to(output_dir)))
+        drawn |= {folder / f"{name}.png": draw for name, draw in figures(hists, dataset)}
         again[dataset] = repeated_events(
             (output_dir / path for path in result["outputs"]), has_content
         )
         if again[dataset] is not None:
             result.setdefault("counters", {})["events.repeated"] = again[dataset]
-    return {**rows, "repeated_events": again}
+    save_figures(drawn)
+    plots = [str(path.relative_to(output_dir)) for path in drawn]
+    return {**rows, "plots": plots, "repeated_events": again}
