@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from multiprocessing import resource_tracker
 
 import loky
 from coffea.processor.executor import WorkItem
@@ -201,6 +202,7 @@ def _interrupts_blocked() -> Iterator[None]:
 
     A signal that arrives meanwhile is handled afterwards.
     """
+    resource_tracker.ensure_running()  # its start, with the first process, would unblock signals
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
