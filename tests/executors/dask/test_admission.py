@@ -16,6 +16,7 @@ from executors.dask import admission
 from executors.execution import execute
 from executors.inputs.fileset import from_inputs
 from executors.plan import plan_fileset
+from executors.retry import RetryPolicy
 from executors.settings import ExecutorSettings
 
 pytestmark = [pytest.mark.xdist_group("dask"), pytest.mark.faults]
@@ -105,7 +106,10 @@ def test_a_worker_with_other_code_that_comes_later_computes_nothing(
 def test_what_a_worker_refused_another_one_computes(
     size, pool, sample, counting, other_code, caplog
 ):
-    """A worker that does not fit is alone at first: it is given all there is, and refuses it."""
+    """A worker that does not fit is alone at first: it is given all there is, and refuses it.
+
+    Chunks have one attempt: a refusal costs none.
+    """
     plan = plan_fileset(from_inputs(sample), chunk_size=size)
     settings = ExecutorSettings("dask", scheduler=pool.address)
     fit = []
@@ -115,7 +119,7 @@ def test_what_a_worker_refused_another_one_computes(
         pool.join(other_code)
         later.start()
 
-    result = execute(plan, counting(), settings, ready=ready)
+    result = execute(plan, counting(), settings, ready=ready, retry=RetryPolicy(attempts=1))
     later.join()
     tally = result.ledger.tally()
     assert (tally.chunks_done, tally.events_done) == (len(plan.items), 380)
