@@ -68,7 +68,8 @@ def print_plan(preparation: Preparation, *, everything: bool) -> int:
     if settings.kind == "htcondor":
         from executors.htcondor.job import submit_description
 
-        print("\nEach worker is submitted as:\n" + submit_description(settings), end="")
+        described = submit_description(settings, watched=preparation.options.dask_report)
+        print("\nEach worker is submitted as:\n" + described, end="")
     if not plan.items:
         return 4
     return 3 if plan.unknown else 0

@@ -1,10 +1,11 @@
-"""How often the processes of a Dask cluster look at themselves."""
+"""How often the Dask processes that a run starts look at themselves."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["self_watch"]
+__all__ = ["as_environment", "self_watch"]
 
 _SELDOM = {
     "distributed.admin.system-monitor.interval": "5s",
@@ -23,3 +24,16 @@ def self_watch(often: bool) -> dict[str, Any]:
         often: As Dask is delivered.
     """
     return {} if often else dict(_SELDOM)
+
+
+def as_environment(configuration: Mapping[str, Any]) -> dict[str, str]:
+    """Environment variables from which a Dask process takes a configuration.
+
+    Example:
+        >>> as_environment({"distributed.admin.system-monitor.interval": "5s"})
+        {'DASK_DISTRIBUTED__ADMIN__SYSTEM_MONITOR__INTERVAL': '5s'}
+    """
+    return {
+        "DASK_" + name.upper().replace(".", "__").replace("-", "_"): str(value)
+        for name, value in configuration.items()
+    }

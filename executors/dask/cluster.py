@@ -20,8 +20,8 @@ from executors.dask.casa import casa_security
 from executors.dask.checks import Fitness
 from executors.dask.dispatch import Dispatch
 from executors.dask.guest import guest_workers
-from executors.dask.self_watch import self_watch
 from executors.errors import ConfigurationError, first_line
+from executors.self_watch import self_watch
 from executors.settings import ExecutorSettings
 from executors.task import PickledTask
 from executors.work import ChunkWork
@@ -90,7 +90,7 @@ def open_pool(settings: ExecutorSettings, *, watched: bool = False) -> Iterator[
 
     Arguments:
         settings: Where.
-        watched: Whether workers of this machine sample all the time what they do.
+        watched: Whether workers that are started sample all the time what they do.
     Raises: ConfigurationError where no scheduler answers, or no job can be submitted.
     """
     with _logging_restored():
@@ -98,7 +98,10 @@ def open_pool(settings: ExecutorSettings, *, watched: bool = False) -> Iterator[
             # writes a file into the user's configuration when it is imported
             from executors.htcondor.pool import open_htcondor
 
-            with open_htcondor(settings) as (client, watch), _silent_end(client):
+            with (
+                open_htcondor(settings, watched=watched) as (client, watch),
+                _silent_end(client),
+            ):
                 yield Pool(client, watch)
         elif settings.scheduler is not None:
             security = _security(settings.scheduler, settings)

@@ -20,6 +20,7 @@ from executors.errors import ConfigurationError, first_line
 from executors.htcondor.jobqueue import HTCondorJob, dask_jobqueue
 from executors.htcondor.sites import SiteSettings, shell_word
 from executors.htcondor.watch import RUN_ATTRIBUTE
+from executors.self_watch import as_environment, self_watch
 from executors.settings import ExecutorSettings
 
 __all__ = [
@@ -64,19 +65,23 @@ class WorkerJob(HTCondorJob):  # type: ignore[misc]  # dask-jobqueue is not type
         self.status = Status.closed
 
 
-def submit_description(settings: ExecutorSettings) -> str:
+def submit_description(settings: ExecutorSettings, *, watched: bool = False) -> str:
     """Text that `condor_submit` gets for each worker of a run, known before the run.
 
     What only the run knows reads ``HOST:PORT`` (where its scheduler listens), ``RUN`` (folder of
     its credentials, its name) and ``worker`` (name of the worker).
 
+    Arguments:
+        settings: Site, number of jobs.
+        watched: Whether workers sample all the time what they do.
     Raises: ConfigurationError for settings that cannot be submitted.
     """
     site = site_of(settings)
     encrypted = not settings.insecure
     address = f"{'tls' if encrypted else 'tcp'}://{_known_address(site)}"
     with packaged_defaults():
-        options = job_options(settings, _NOWHERE if encrypted else None, "RUN")
+        files = _NOWHERE if encrypted else None
+        options = job_options(settings, files, "RUN", watched=watched)
         job = WorkerJob(address, name="worker", **options)
         text: str = job.job_script()
     return text
@@ -115,7 +120,9 @@ def packaged_defaults() -> Iterator[None]:
         yield
 
 
-def job_options(settings: ExecutorSettings, files: TlsFiles | None, run: str) -> dict[str, Any]:
+def job_options(
+    settings: ExecutorSettings, files: TlsFiles | None, run: str, *, watched: bool = False
+) -> dict[str, Any]:
     """Arguments of a job, all of them: nothing is left to anybody's configuration."""
     site = site_of(settings)
     return {
@@ -130,7 +137,7 @@ def job_options(settings: ExecutorSettings, files: TlsFiles | None, run: str) ->
         "death_timeout": int(site.death_timeout.total_seconds()),
         "python": site.python or shell_word(sys.executable),
         "worker_extra_args": _worker_arguments(site),
-        "job_script_prologue": _prologue(settings, site),
+        "job_script_prologue": _prologue(settings, site, watched),
         "job_extra_directives": _directives(site, files, run),
         "submit_command_extra": list(site.submit_arguments),
         "cancel_command_extra": list(site.cancel_arguments),
@@ -161,10 +168,11 @@ def _worker_arguments(site: SiteSettings) -> list[str]:
     return arguments
 
 
-def _prologue(settings: ExecutorSettings, site: SiteSettings) -> list[str]:
+def _prologue(settings: ExecutorSettings, site: SiteSettings, watched: bool) -> list[str]:
     """Shell commands of a job: environment first, then what the site wants."""
     variables: Mapping[str, str] = {
         "XRD_RUNFORKHANDLER": "1",
+        **as_environment(self_watch(watched)),
         **settings.environment(),
         **site.environment,
     }

@@ -23,6 +23,7 @@ from executors.htcondor.job import WorkerJob, host_of, job_options, packaged_def
 from executors.htcondor.jobqueue import HTCondorCluster, job_ids, submit_missing
 from executors.htcondor.sites import SiteSettings
 from executors.htcondor.watch import JobWatch
+from executors.self_watch import self_watch
 from executors.settings import ExecutorSettings
 
 __all__ = ["open_htcondor"]
@@ -50,11 +51,16 @@ class WorkerCluster(HTCondorCluster):  # type: ignore[misc]  # dask-jobqueue is 
 
 
 @contextmanager
-def open_htcondor(settings: ExecutorSettings) -> Iterator[tuple[distributed.Client, JobWatch]]:
+def open_htcondor(
+    settings: ExecutorSettings, *, watched: bool = False
+) -> Iterator[tuple[distributed.Client, JobWatch]]:
     """Start a scheduler here and workers as jobs, wait for the first; stop everything at the end.
 
     Jobs that vanish are submitted again, see `JobWatch`.
 
+    Arguments:
+        settings: Where.
+        watched: Whether scheduler and workers sample all the time what they do.
     Raises: ConfigurationError where nothing can be submitted, or no worker comes.
     """
     site = site_of(settings)
@@ -62,12 +68,12 @@ def open_htcondor(settings: ExecutorSettings) -> Iterator[tuple[distributed.Clie
     run = secrets.token_hex(6)
     with ExitStack() as stack:
         stack.enter_context(packaged_defaults())
-        stack.enter_context(dask.config.set({_LOST: RESTART_TIMEOUT}))
+        stack.enter_context(dask.config.set({_LOST: RESTART_TIMEOUT, **self_watch(watched)}))
         security, files = None, None
         if not settings.insecure:
             directory = Path(site.shared_directory)
             security, files = stack.enter_context(run_credentials(directory))
-        options = job_options(settings, files, run)
+        options = job_options(settings, files, run, watched=watched)
         if site.log_directory is not None:
             Path(site.log_directory).mkdir(parents=True, exist_ok=True)
         cluster = stack.enter_context(

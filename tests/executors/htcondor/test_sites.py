@@ -63,10 +63,11 @@ def environment(monkeypatch):
     monkeypatch.delenv("PYTHONWARNINGS", raising=False)
 
 
-def described(site, **options):
+def described(site, *, watched=False, **options):
     from executors.htcondor.job import submit_description
 
-    return submit_description(ExecutorSettings("htcondor", workers=2, site=site, **options))
+    settings = ExecutorSettings("htcondor", workers=2, site=site, **options)
+    return submit_description(settings, watched=watched)
 
 
 def written(tmp_path, text):
@@ -95,6 +96,12 @@ def test_presets_are_submitted_as_their_sites_want_it(name):
         assert line in text
     assert "GPU" not in text
     assert text.rstrip().endswith("Queue")
+
+
+def test_jobs_look_at_themselves_often_only_for_a_report():
+    seldom = "export DASK_DISTRIBUTED__WORKER__PROFILE__ENABLED=False"
+    assert seldom in described(load_site("generic"))
+    assert "DASK_DISTRIBUTED" not in described(load_site("generic"), watched=True)
 
 
 def test_a_gpu_job_is_one_worker_that_announces_its_readers(tmp_path):
