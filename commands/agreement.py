@@ -30,7 +30,6 @@ def main(argv: Sequence[str]) -> int:
     from flows.resident import resident
     from processors.timing.agreement import agreement
     from processors.timing.processor import check_card
-    from processors.timing.tensors import LEVER_ARM
     from processors.timing.training import PHOTON_TRAINING
 
     try:
@@ -40,8 +39,7 @@ def main(argv: Sequence[str]) -> int:
         tables = {}
         for path, name in _names(options.photons).items():
             table = PHOTON_TRAINING.load([path], reading_of(options))
-            arm = table.definitions[LEVER_ARM]
-            tables[name] = agreement(model, table.photons, arm, options.seed)
+            tables[name] = agreement(model, table.photons, table.definitions, options.seed)
     except (ValueError, OSError) as error:
         complain(error, verbose=options.verbose)
         return 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,9 +10,10 @@ import numpy as np
 from flows.noise import Identity
 from processors.distances import from_arrays
 from processors.timing.conditions import conditions_of
+from processors.timing.definitions import carried
 from processors.timing.tables import PhotonTable
 
-__all__ = ["Agreement", "agreement", "carried"]
+__all__ = ["Agreement", "agreement"]
 
 DRAWS = 10
 """Photons drawn for each one of the simulation: their own fluctuation adds 5 % to the noise."""
@@ -61,25 +63,20 @@ class Agreement(NamedTuple):
     outside: int
 
 
-def carried(table: PhotonTable, before: float, after: float) -> PhotonTable:
-    """Photons with z carried along the muon from one lever arm to another, mm."""
-    theta = np.radians(table.theta.astype(np.float64))
-    z = table.z + (after - before) / np.tan(theta)
-    return table._replace(z=z.astype(table.z.dtype))
-
-
-def agreement(model: Any, photons: PhotonTable, lever_arm: float, seed: int = 1) -> list[Agreement]:
+def agreement(
+    model: Any, photons: PhotonTable, definitions: Mapping[str, Any], seed: int = 1
+) -> list[Agreement]:
     """Draw photons of the same muons, compare: all muons, then those away from the bar.
 
     Arguments:
         model: Resident model of photon times, its card with the lever arm of its z.
         photons: Of muons; each row is compared on its own.
-        lever_arm: mm between the vertex and the point whose z the photons have.
+        definitions: Of the photons: lever arm, gap.
         seed: Of the noise.
     """
     photons = photons.take(photons.kept > 0)
-    trained = model.card.spec["definitions"]["lever_arm_mm"]
-    given = conditions_of(model.card, carried(photons, lever_arm, trained).contexts)
+    there = carried(photons, definitions, model.card.spec["definitions"])
+    given = conditions_of(model.card, there.contexts)
     counts = photons.kept
     muons = photons.contexts
     drawn = _draw(model, given, DRAWS * counts, seed, "agreement")

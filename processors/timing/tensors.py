@@ -17,10 +17,7 @@ from processors.timing.config import PhotonsConfig
 from processors.timing.photons import definitions_of
 from processors.timing.tables import PhotonTable, join, refuse_repeated
 
-__all__ = ["LEVER_ARM", "ORDERS", "load_tensor", "load_tensors"]
-
-LEVER_ARM = "lever_arm_mm"
-"""Definition that says which z a table or a model has."""
+__all__ = ["ORDERS", "load_tensor", "load_tensors"]
 
 ORDERS: Mapping[str, tuple[str, ...]] = {
     "2024-07": ("z", "hit_time", "theta", "p", "time"),

@@ -18,7 +18,7 @@ from flows.optimise import Progress, Recipe
 from flows.resident import resident
 from flows.tables import held_back
 from processors.errors import ConfigurationError
-from processors.timing.agreement import agreement, carried
+from processors.timing.agreement import agreement
 from processors.timing.conditions import (
     CONTEXT,
     EXIT,
@@ -28,9 +28,10 @@ from processors.timing.conditions import (
     conditions,
     conditions_of,
 )
+from processors.timing.definitions import LEVER_ARM, carried, refuse_other_bars
 from processors.timing.photons import Photons
 from processors.timing.tables import PhotonTable, load_photons
-from processors.timing.tensors import LEVER_ARM, load_tensors
+from processors.timing.tensors import load_tensors
 from processors.trainables import refuse_told
 
 __all__ = ["PHOTON_TRAINING", "HALVES", "PhotonTraining", "photon_layout"]
@@ -160,9 +161,9 @@ class PhotonTraining:
             settings = dataclasses.replace(settings, validation=VALIDATION_OF_FEW)
         if start_from is not None:
             definitions = dict(start_from.card.spec.get("definitions", {}))
-            after = _lever_arm(definitions, start_from)
-            _same_bars(table.definitions, definitions, start_from)
-            photons = carried(photons, table.definitions[LEVER_ARM], after)
+            _require_lever_arm(definitions, start_from)
+            refuse_other_bars(table.definitions, start_from.card)
+            photons = carried(photons, table.definitions, definitions)
             layout = photon_layout(table.definitions, start_from.card.layout.condition_names)
             settings = dataclasses.replace(settings, flow=GENTLE)
         flow = dataclasses.replace(settings.flow, **recipe)
@@ -179,7 +180,7 @@ class PhotonTraining:
     def evaluate(self, bundle: Bundle, table: Table, seed: int) -> dict[str, Any]:
         """Distances of the times, muon by muon too; numbers of photons over their means."""
         model = resident(bundle, device="cpu")
-        rows = agreement(model, table.photons, table.definitions[LEVER_ARM], seed)
+        rows = agreement(model, table.photons, table.definitions, seed)
         closure = [
             {
                 "variable": f"time, {row.what}",
@@ -199,9 +200,9 @@ class PhotonTraining:
         }
         known = _known(table.photons)
         if model.counts_samples and known.any():
-            photons = table.photons.take(known)
-            trained = model.card.spec["definitions"][LEVER_ARM]
-            metrics |= _numbers(model, carried(photons, table.definitions[LEVER_ARM], trained))
+            trained = model.card.spec["definitions"]
+            photons = carried(table.photons.take(known), table.definitions, trained)
+            metrics |= _numbers(model, photons)
         return metrics
 
     def verdict(self, metrics: Mapping[str, Any]) -> str:
@@ -294,25 +295,13 @@ def _told(definitions: Mapping[str, Any], layout: ObjectLayout) -> dict[str, Any
     return {name: text for name, text in words.items() if name in used} | dict(definitions)
 
 
-def _lever_arm(definitions: Mapping[str, Any], start: Bundle) -> float:
+def _require_lever_arm(definitions: Mapping[str, Any], start: Bundle) -> None:
     if LEVER_ARM not in definitions:
         message = (
             f"bundle {start.card.name!r} does not say where its z lies (definition {LEVER_ARM!r}); "
             "import the weights again with --lever-arm"
         )
         raise ConfigurationError(message)
-    return float(definitions[LEVER_ARM])
-
-
-def _same_bars(found: Mapping[str, Any], trained: Mapping[str, Any], start: Bundle) -> None:
-    """Refuse to learn further from other bars, where the bundle says of which it was made."""
-    for key in ("thickness_mm", "bar_low_mm", "bar_high_mm"):
-        if key in trained and trained[key] != found[key]:
-            message = (
-                f"bundle {start.card.name!r} was made of bars with {key} {trained[key]}, the "
-                f"photons are of bars with {found[key]}; start from another bundle, or from none"
-            )
-            raise ConfigurationError(message)
 
 
 def _numbers(model: Any, photons: PhotonTable) -> dict[str, float]:

@@ -90,7 +90,7 @@ def test_z_is_carried_to_the_models_lever_arm():
         time=np.linspace(0, 1, 40),
     )
     model = Known()
-    every, away = compare(model, photons, lever_arm=1.0)
+    every, away = compare(model, photons, {"lever_arm_mm": 1.0})
     assert (every.photons, every.muons, every.outside) == (40, 2, 1)
     assert (away.photons, away.muons, away.outside) == (30, 1, 0)
     slope = 10.0 / np.tan(np.radians([45.0, 10.0]))

@@ -32,12 +32,12 @@ def drawn(model, late=0.0, muons=MUONS):
     return PhotonTable(*contexts.T, zero, zero + 1.0, counts, counts, np.arange(muons), times)
 
 
-def lever_arm(model):
-    return model.card.spec["definitions"]["lever_arm_mm"]
+def definitions(model):
+    return model.card.spec["definitions"]
 
 
 def test_photons_of_the_model_itself_are_as_far_as_chance_says(model):
-    every, away = agreement(model, drawn(model), lever_arm(model))
+    every, away = agreement(model, drawn(model), definitions(model))
     # evenly spread random numbers: 0.88 for 20, 0.92 for 50, 0.95 for 100, 0.94 for 300 photons
     assert every.ks_per_muon_chance == pytest.approx(0.935, abs=0.03)
     assert every.ks_per_muon == pytest.approx(
@@ -49,18 +49,25 @@ def test_photons_of_the_model_itself_are_as_far_as_chance_says(model):
 
 
 def test_photons_of_another_distribution_are_farther_than_chance(model):
-    every, _ = agreement(model, drawn(model, late=0.5), lever_arm(model))
+    every, _ = agreement(model, drawn(model, late=0.5), definitions(model))
     assert every.ks_per_muon_chance == pytest.approx(0.935, abs=0.03)
     assert every.ks_per_muon > every.ks_per_muon_chance + 5 * every.ks_per_muon_error
 
 
+def test_the_gun_may_stand_anywhere_before_the_bar(model):
+    table, near = drawn(model), definitions(model)
+    arm, gap = near["lever_arm_mm"], near["gap_mm"]
+    far = near | {"lever_arm_mm": arm + 19.0, "gap_mm": gap + 19.0}
+    assert agreement(model, table, far) == agreement(model, table, near)
+
+
 def test_one_muon_has_no_error_and_few_photons_have_no_ratio(model):
     table = drawn(model, muons=1)
-    every, _ = agreement(model, table, lever_arm(model))
+    every, _ = agreement(model, table, definitions(model))
     assert every.ks_per_muon > 0
     assert every.ks_per_muon_error is None
     few = table._replace(kept=np.array([5]), number=np.array([5]), time=table.time[:5])
-    every, _ = agreement(model, few, lever_arm(model))
+    every, _ = agreement(model, few, definitions(model))
     found = every.ks_per_muon, every.ks_per_muon_error, every.ks_per_muon_chance
     assert found == (None, None, None)
     assert every.ks > 0
@@ -69,9 +76,9 @@ def test_one_muon_has_no_error_and_few_photons_have_no_ratio(model):
 def test_single_bad_muons_do_not_widen_the_error(model):
     """One muon in twenty with all photons 5 ns late: the median hardly moves, nor its error."""
     table = drawn(model)
-    good, _ = agreement(model, table, lever_arm(model))
+    good, _ = agreement(model, table, definitions(model))
     late = np.repeat(np.arange(MUONS) % 20 == 0, table.kept)
     shifted = table._replace(time=np.where(late, table.time + 5.0, table.time))
-    bad, _ = agreement(model, shifted, lever_arm(model))
+    bad, _ = agreement(model, shifted, definitions(model))
     assert bad.ks_per_muon == pytest.approx(good.ks_per_muon, abs=4 * good.ks_per_muon_error)
     assert bad.ks_per_muon_error == pytest.approx(good.ks_per_muon_error, rel=0.3)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from flows.bundle import Bundle
 from flows.optimise import Recipe
 from flows.resident import resident
+from processors.timing import training
 from processors.timing.conditions import conditions_of
 from processors.timing.config import PhotonsConfig
 from processors.timing.photons import Photons
+from processors.timing.processor import Timing
 from processors.timing.training import PHOTON_TRAINING, Table, _flow_table, _recipe_of_numbers
 from samples.timing.bar import photon_yield
 
@@ -72,3 +75,17 @@ def test_without_any_energy_numbers_are_not_learnt(table, caplog):
     assert dark.numbers is None
     assert dark.exposure is None
     assert "not learnt: 180 of 180 rows" in caplog.text
+
+
+def test_a_gun_farther_from_the_bar_changes_nothing(table, monkeypatch):
+    """The same muons with z at the entrance of the bar, 1 and 20 mm from their vertex."""
+    shipped = Bundle.load(Timing.default_bundles()[0])
+    definitions = table.definitions | {"lever_arm_mm": 20.0, "gap_mm": 20.0}
+    far = Table(definitions, table.photons)
+    judged = [PHOTON_TRAINING.evaluate(shipped, one, 1) for one in (table, far)]
+    assert judged[0] == judged[1]
+    learnt = []
+    monkeypatch.setattr(training, "train_flow", lambda told, *rest, **more: learnt.append(told))
+    for one in (table, far):
+        PHOTON_TRAINING.train(one, RUN, {}, print, shipped)
+    assert np.array_equal(learnt[0].conditions, learnt[1].conditions)
