@@ -39,7 +39,11 @@ def main(argv: Sequence[str]) -> int:
         tables = {}
         for path, name in _names(options.photons).items():
             table = PHOTON_TRAINING.load([path], reading_of(options))
-            tables[name] = agreement(model, table.photons, table.definitions, options.seed)
+            try:
+                tables[name] = agreement(model, table.photons, table.definitions, options.seed)
+            except ValueError as error:
+                message = f"{path}: {error}"
+                raise ValueError(message) from error
     except (ValueError, OSError) as error:
         complain(error, verbose=options.verbose)
         return 2

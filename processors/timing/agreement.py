@@ -10,7 +10,7 @@ import numpy as np
 from flows.noise import Identity
 from processors.distances import from_arrays
 from processors.timing.conditions import conditions_of
-from processors.timing.definitions import carried
+from processors.timing.definitions import carried, refuse_other_bars
 from processors.timing.tables import PhotonTable
 
 __all__ = ["Agreement", "agreement"]
@@ -71,9 +71,11 @@ def agreement(
     Arguments:
         model: Resident model of photon times, its card with the lever arm of its z.
         photons: Of muons; each row is compared on its own.
-        definitions: Of the photons: lever arm, gap.
+        definitions: Of the photons: lever arm, gap, bar.
         seed: Of the noise.
+    Raises: ConfigurationError where the photons are of other bars than the model.
     """
+    refuse_other_bars(definitions, model.card)
     photons = photons.take(photons.kept > 0)
     there = carried(photons, definitions, model.card.spec["definitions"])
     given = conditions_of(model.card, there.contexts)

@@ -16,7 +16,9 @@ from processors.timing import tensors, training
 from processors.timing.agreement import DRAWS
 from processors.timing.agreement import agreement as compare
 from processors.timing.conditions import CONTEXT
-from processors.timing.tables import PhotonTable
+from processors.timing.config import PhotonsConfig
+from processors.timing.photons import definitions_of
+from processors.timing.tables import PhotonTable, save_photons
 
 FILES = ("vary_1file_1000events_file0.pt", "test_1file_10events.pt")
 WEIGHTS = {
@@ -150,6 +152,40 @@ def test_what_is_no_table_is_told_apart_from_its_options(
     assert complaint in said
     assert "pickle" not in said
     assert "--order" not in said
+
+
+def table_of(path, **said):
+    """A table of one muon in the bars of the shipped model."""
+    row, whole = np.zeros(1, dtype=np.float32), np.array([30])
+    photons = PhotonTable(
+        z=row,
+        theta=row + 60,
+        p=row + 5,
+        hit_time=row,
+        energy=row + 1e-3,
+        number=whole,
+        kept=whole,
+        muon=np.zeros(1, dtype=np.int64),
+        time=np.linspace(4, 9, 30, dtype=np.float32),
+    )
+    save_photons(path, definitions_of(PhotonsConfig()) | said, photons)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("said", "complaint"),
+    [
+        ({"thickness_mm": 20.0}, "thickness_mm 10.0, the photons are of bars with 20.0"),
+        ({"bar_low_mm": -800.0}, "bar_low_mm -735.0, the photons are of bars with -800.0"),
+        ({"bar_high_mm": 800.0}, "bar_high_mm 770.0, the photons are of bars with 800.0"),
+    ],
+)
+def test_photons_of_other_bars_are_refused(said, complaint, repository, tmp_path, capsys):
+    bundle = str(repository / "processors" / "bundles" / "photon_times")
+    assert agreement([bundle, table_of(tmp_path / "same.npz")]) == 0
+    assert agreement([bundle, table_of(tmp_path / "other.npz", **said)]) == 2
+    message = " ".join(capsys.readouterr().err.split())
+    assert "other.npz: bundle 'photon time' was made of bars with " + complaint in message
 
 
 def test_a_file_named_twice_is_refused(repository, tmp_path, capsys):
