@@ -138,7 +138,12 @@ def _train(options: argparse.Namespace) -> int:
             "device": device,
         }
         bundle = model.train(seen, run, _recipe(options), _tell, start)
-        metrics = model.evaluate(bundle, unseen, options.seed)
+        bundle.save(options.output)
+        try:
+            metrics = model.evaluate(bundle, unseen, options.seed)
+        except Exception:
+            complain(f"the bundle in {options.output} is trained, but could not be judged:")
+            raise
         bundle = _with_metrics(bundle, metrics)
         bundle.save(options.output)
         _draw(bundle, model.networks, options.output)

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from flows.engine.context_only import MOST_SAMPLES
 from flows.noise import Identity
 from processors.distances import from_arrays
 from processors.timing.conditions import conditions_of
@@ -81,18 +82,18 @@ def agreement(
     given = conditions_of(model.card, there.contexts)
     counts = photons.kept
     muons = photons.contexts
-    drawn = _draw(model, given, DRAWS * counts, seed, "agreement")
-    theirs, mine = _split(photons.time, counts), _split(drawn.targets, DRAWS * counts)
+    drawn, outside = _draw(model, given, DRAWS * counts, seed, "agreement")
+    theirs, mine = _split(photons.time, counts), _split(drawn, DRAWS * counts)
     sets = min(-(-CHANCES // max(int((counts >= LEAST_PHOTONS).sum()), 1)), DRAWS)
-    fresh = _draw(model, given, sets * counts, seed, "chance")
-    same = [one.reshape(sets, -1) for one in _split(fresh.targets, sets * counts)]
+    fresh, _ = _draw(model, given, sets * counts, seed, "chance")
+    same = [one.reshape(sets, -1) for one in _split(fresh, sets * counts)]
     away = (muons[:, 1] > GRAZING) & (muons[:, 1] < 180.0 - GRAZING)
     choices = {"all muons": np.ones(len(muons), dtype=bool), "theta above 20 degrees": away}
     return [
         _compare(
             what,
             [_Muon(*one) for one, kept in zip(zip(theirs, mine, same), chosen) if kept],
-            int(drawn.outside[chosen].sum()),
+            int(outside[chosen].sum()),
         )
         for what, chosen in choices.items()
         if chosen.any()
@@ -107,11 +108,21 @@ class _Muon(NamedTuple):
     fresh: np.ndarray
 
 
-def _draw(model: Any, contexts: np.ndarray, counts: np.ndarray, seed: int, purpose: str) -> Any:
-    """Photons of every context, of noise that no other purpose has."""
-    row, zero = np.arange(len(contexts)), np.zeros(len(contexts), dtype=np.int64)
-    identity = Identity(seed, purpose, "PhotonTime", zero, zero, row, zero, zero)
-    return model.sample_repeated(contexts, counts, identity)
+def _draw(
+    model: Any, contexts: np.ndarray, counts: np.ndarray, seed: int, purpose: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Photons ``(counts.sum(),)`` of noise that no other purpose has; contexts outside ``(n,)``.
+
+    Photons beyond those that an identity has noise for are drawn from its further folds.
+    """
+    folds = -(-counts // MOST_SAMPLES)
+    row = np.repeat(np.arange(len(contexts)), folds)
+    fold = np.arange(len(row)) - np.repeat(np.cumsum(folds) - folds, folds)
+    drawn = np.minimum(counts[row] - fold * MOST_SAMPLES, MOST_SAMPLES)
+    zero = np.zeros_like(row)
+    identity = Identity(seed, purpose, "PhotonTime", zero, zero, row, zero, fold)
+    made = model.sample_repeated(contexts[row], drawn, identity)
+    return made.targets, made.outside[fold == 0]
 
 
 def _split(times: np.ndarray, counts: np.ndarray) -> list[np.ndarray]:

@@ -69,6 +69,24 @@ def test_the_same_command_goes_on_from_its_checkpoints(trained, fileset, capsys)
     assert Bundle.load(trained).digest == digest
 
 
+def test_a_bundle_that_cannot_be_judged_is_not_lost(
+    trained, fileset, tmp_path, monkeypatch, capsys
+):
+    def fail(*_):
+        message = "no distance"
+        raise ValueError(message)
+
+    monkeypatch.setattr("processors.flashsim.training.evaluate", fail)
+    work = ["--work", str(trained.with_name("jet.training"))]
+    arguments = ["flashsim.jet", "--fileset", str(fileset), "--output", str(tmp_path / "b"), *SHORT]
+    assert main([*arguments, *work]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "b is trained, but could not be judged: flashbrew: no distance" in said
+    judged, found = (Bundle.load(path).card for path in (trained, tmp_path / "b"))
+    assert found.weights_sha256 == judged.weights_sha256
+    assert "closure" not in found.metrics
+
+
 def test_fine_tuning_names_its_start(trained, fileset, tmp_path):
     output = tmp_path / "tuned"
     arguments = ["flashsim.jet", "--fileset", str(fileset), "--output", str(output), *SHORT]

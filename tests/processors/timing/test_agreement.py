@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from flows.engine.context_only import MOST_SAMPLES
 from flows.noise import Identity
 from flows.resident import resident
-from processors.timing.agreement import agreement
+from processors.timing.agreement import DRAWS, _draw, agreement
 from processors.timing.conditions import conditions_of
 from processors.timing.processor import Timing
 from processors.timing.tables import PhotonTable
@@ -82,3 +83,23 @@ def test_single_bad_muons_do_not_widen_the_error(model):
     bad, _ = agreement(model, shifted, definitions(model))
     assert bad.ks_per_muon == pytest.approx(good.ks_per_muon, abs=4 * good.ks_per_muon_error)
     assert bad.ks_per_muon_error == pytest.approx(good.ks_per_muon_error, rel=0.3)
+
+
+def test_a_muon_may_have_more_photons_than_an_identity_has_noise_for(model):
+    """Beside it, those of the others are drawn as they are without it."""
+    table, other = drawn(model, muons=20), drawn(model, muons=1)
+    many = 30_000  # ten times as many, 300,000, are drawn for them
+    assert many * DRAWS > MOST_SAMPLES
+    given = conditions_of(model.card, np.concatenate([table.contexts, other.contexts]))
+    counts = np.append(table.kept, many) * DRAWS
+    both, _ = _draw(model, given, counts, 1, "agreement")
+    few, _ = _draw(model, given[:-1], counts[:-1], 1, "agreement")
+    assert np.array_equal(both[: len(few)], few)
+    times = both[len(few) :]
+    assert len(np.unique(times)) > 0.99 * len(times)  # float32 has so many: nothing comes twice
+    whole = np.array([many])
+    bright = other._replace(kept=whole, number=whole, time=times[:many])
+    every, _ = agreement(model, bright, definitions(model), seed=2)
+    assert every.photons == many
+    # 1.9 times the mean of Kolmogorov's distribution is exceeded once in 100
+    assert every.ks_per_muon < 1.9
