@@ -23,7 +23,7 @@ from flows.layout import ObjectLayout
 from flows.optimise import History, Progress, Recipe, optimise
 from flows.reference import with_reference
 from flows.spec import FlowSpec, LayerSpec, MlpSpec
-from flows.tables import check_finite, check_shapes, held_back
+from flows.tables import check_finite, check_shapes, held_back, seed_of_validation
 from flows.training_run import (
     RunSettings,
     curves,
@@ -227,7 +227,8 @@ class _Trainer:
         self.features, self.latent = features.to(device), latent.to(device)
         self.counts = torch.from_numpy(table.counts).to(device)
         self.offsets = torch.cumsum(self.counts, 0) - self.counts
-        self.held = torch.from_numpy(held_back(table.groups, settings.validation, settings.seed))
+        seed = seed_of_validation(settings.seed)
+        self.held = torch.from_numpy(held_back(table.groups, settings.validation, seed))
         exposure = np.ones(len(table.counts)) if table.exposure is None else table.exposure
         self.known = torch.from_numpy(~np.isnan(exposure))
 

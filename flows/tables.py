@@ -17,6 +17,7 @@ from flows.layout import CategoryColumn, ObjectLayout, TargetColumn
 from flows.objectmodel import ObjectModel
 
 __all__ = [
+    "COMMON_SEED",
     "Prepared",
     "TrainingTable",
     "check_finite",
@@ -25,8 +26,14 @@ __all__ = [
     "fit_layout",
     "held_back",
     "prepare",
+    "seed_of_validation",
     "split",
 ]
+
+COMMON_SEED = 0
+"""Of parts that are the same in every run, such as halves of a sample."""
+INSTEAD = 2**63
+"""Above the seeds of all runs."""
 
 Split = tuple[Tensor, Tensor]
 
@@ -190,6 +197,18 @@ def held_back(groups: NDArray[Any], share: float, seed: int) -> NDArray[np.bool_
     """Rows ``(n,)`` whose group is in a part of that share, chosen by group and seed alone."""
     below: NDArray[np.bool_] = _hash(groups, seed) < share
     return below
+
+
+def seed_of_validation(seed: int) -> int:
+    """Seed of a run's split into training and validation, never that of common parts.
+
+    With one seed for both, a half would hold all that validates, the other nothing.
+
+    Example:
+        >>> seed_of_validation(1), seed_of_validation(COMMON_SEED) == COMMON_SEED
+        (1, False)
+    """
+    return INSTEAD if seed == COMMON_SEED else seed
 
 
 def _hash(numbers: NDArray[Any], seed: int) -> NDArray[np.float64]:

@@ -16,7 +16,7 @@ from flows.flow_training import NETWORKS, FlowSettings, FlowTable, train_flow
 from flows.layout import ConditionColumn, ObjectLayout, TargetColumn
 from flows.optimise import Progress, Recipe
 from flows.resident import resident
-from flows.tables import held_back
+from flows.tables import COMMON_SEED, held_back
 from processors.errors import ConfigurationError
 from processors.timing.agreement import agreement
 from processors.timing.conditions import (
@@ -40,7 +40,6 @@ logger = logging.getLogger(__name__)
 
 HALVES = ("first", "second")
 """Parts of the muons, each about one half, that a choice may name."""
-HALVING_SEED = 0
 RESOLUTION = 0.02
 """ns within which the arsinh is linear: far below a sensor's resolution of 0.1 ns; chosen."""
 BEHIND_SENSOR = 10.0
@@ -127,7 +126,7 @@ class PhotonTraining:
             definitions, photons = load_photons(paths)
         half = reading.get("muons")
         if half is not None:
-            second = held_back(photons.muon, 0.5, HALVING_SEED)
+            second = held_back(photons.muon, 0.5, COMMON_SEED)
             photons = photons.take(second == bool(HALVES.index(half)))
         return Table(definitions, photons)
 

@@ -18,6 +18,7 @@ from flows.noise import Identity
 from flows.optimise import Recipe, TrainingError
 from flows.reference import compare
 from flows.resident import resident
+from flows.tables import COMMON_SEED, held_back
 
 LAYOUT = ObjectLayout(
     object="toy",
@@ -123,6 +124,14 @@ def test_exposures_that_cannot_train_and_validate_are_refused_first():
     with pytest.raises(ValueError, match="give more such contexts, or leave out numbers"):
         train_flow(table._replace(exposure=exposure), LAYOUT, QUICK, progress=told.append)
     assert not told
+
+
+def test_a_half_of_the_groups_can_be_trained_on_with_any_seed():
+    table = table_of(300)
+    for half in (False, True):
+        part = table.take(held_back(table.groups, 0.5, COMMON_SEED) == half)
+        loss = train_flow(part, LAYOUT, dataclasses.replace(QUICK.quick(1), seed=COMMON_SEED))
+        assert math.isfinite(loss.card.metrics["flow"]["best_loss"])
 
 
 def test_the_same_table_gives_the_same_bundle_from_a_checkpoint_too(tmp_path):

@@ -8,12 +8,20 @@ import pytest
 from flows.bundle import Bundle
 from flows.optimise import Recipe
 from flows.resident import resident
+from flows.tables import COMMON_SEED, held_back
 from processors.timing import training
 from processors.timing.conditions import conditions_of
 from processors.timing.config import PhotonsConfig
 from processors.timing.photons import Photons
 from processors.timing.processor import Timing
-from processors.timing.training import PHOTON_TRAINING, Table, _flow_table, _recipe_of_numbers
+from processors.timing.tables import save_photons
+from processors.timing.training import (
+    HALVES,
+    PHOTON_TRAINING,
+    Table,
+    _flow_table,
+    _recipe_of_numbers,
+)
 from samples.timing.bar import photon_yield
 
 RUN = {"seed": 1, "threads": 1}
@@ -89,3 +97,12 @@ def test_a_gun_farther_from_the_bar_changes_nothing(table, monkeypatch):
     for one in (table, far):
         PHOTON_TRAINING.train(one, RUN, {}, print, shipped)
     assert np.array_equal(learnt[0].conditions, learnt[1].conditions)
+
+
+def test_halves_are_common_to_all_runs(table, tmp_path):
+    path = tmp_path / "t.npz"
+    save_photons(path, table.definitions, table.photons)
+    second = held_back(table.photons.muon, 0.5, COMMON_SEED)
+    for half, chosen in zip(HALVES, (~second, second), strict=True):
+        found = PHOTON_TRAINING.load([str(path)], {"muons": half}).photons
+        assert np.array_equal(found.muon, table.photons.muon[chosen])
