@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from flows.dense import other_than_dense
 from flows.engine.plan import Base, Dense, Linear, Made, Plan, Residual, Spline, Step
 from flows.engine.weights import CompileError
 from flows.spline import MIN_DERIVATIVE, MIN_SIZE, Limits
@@ -80,10 +81,10 @@ def sizes_of(state: Mapping[str, Tensor]) -> Sizes:
     reader = _Reader(state)
     flows = reader.flows()
     net = f"flows.{flows[0]}.mprqat.autoregressive_net"
-    first = reader.peek(f"{net}.initial_layer.weight")
-    given = state.get(f"{net}.context_layer.weight")
-    context = 0 if given is None else given.shape[1]
-    return Sizes(len(flows), len(reader.blocks(net)), first.shape[0], context)
+    hidden, _ = reader.shape(f"{net}.initial_layer.weight", 2)
+    given = f"{net}.context_layer.weight"
+    context = reader.shape(given, 2)[1] if given in state else 0
+    return Sizes(len(flows), len(reader.blocks(net)), hidden, context)
 
 
 def compile_normflows(
@@ -107,7 +108,7 @@ def compile_normflows(
         )
         raise CompileError(msg)
     reader = _Reader(state)
-    features = reader.peek("flows.1.permutation._permutation").shape[0]
+    (features,) = reader.shape("flows.1.permutation._permutation", 1)
     context = found.context or 0
     steps: list[Step] = []
     for i in reversed(reader.flows()):
@@ -131,7 +132,23 @@ class _Reader:
                 f"turns over a DiagGaussian"
             )
             raise CompileError(msg)
-        return self._state[name]
+        tensor = self._state[name]
+        kind = other_than_dense(tensor)
+        if kind is not None:
+            msg = f"tensor {name!r} is {kind}; save the weights dense, as real numbers"
+            raise CompileError(msg)
+        return tensor
+
+    def shape(self, name: str, dimensions: int) -> tuple[int, ...]:
+        """Shape of a tensor that sizes follow from: so many dimensions, none of them empty."""
+        found = tuple(self.peek(name).shape)
+        if len(found) != dimensions or 0 in found:
+            msg = (
+                f"tensor {name!r} has shape {found}, expected a {dimensions}-dimensional one, not "
+                f"empty: not a state dict of such a flow"
+            )
+            raise CompileError(msg)
+        return found
 
     def take(self, name: str, *shape: int) -> Any:
         tensor = self.peek(name)
@@ -139,8 +156,8 @@ class _Reader:
             msg = f"tensor {name!r} has shape {tuple(tensor.shape)}, expected {shape}"
             raise CompileError(msg)
         self._read.add(name)
-        array = tensor.detach().cpu().numpy()
-        return array.astype(np.float64 if array.dtype.kind == "f" else np.int64)
+        values = tensor.detach().cpu()
+        return (values.double() if values.is_floating_point() else values.long()).numpy().copy()
 
     def dense(self, name: str, outputs: int, inputs: int) -> Dense:
         return Dense(
@@ -189,7 +206,7 @@ def _linear(reader: _Reader, i: int, features: int) -> Linear:
     raw = reader.take(f"{part}.unconstrained_upper_diag", features)
     diagonal = np.logaddexp(0.0, raw) + DIAGONAL
     upper += np.diag(diagonal)
-    permutation = np.eye(features)[order]
+    permutation = np.eye(features)[order.astype(np.int64)]
     inverse = permutation.T @ np.linalg.solve(upper, np.linalg.inv(lower))
     bias = reader.take(f"{part}.bias", features)
     return Linear(lower @ upper @ permutation, inverse, bias, float(np.log(diagonal).sum()))
@@ -197,7 +214,7 @@ def _linear(reader: _Reader, i: int, features: int) -> Linear:
 
 def _spline(reader: _Reader, i: int, features: int, context: int, bound: float) -> Spline:
     net = f"flows.{i}.mprqat.autoregressive_net"
-    final = reader.peek(f"{net}.final_layer.weight").shape[0]
+    final, _ = reader.shape(f"{net}.final_layer.weight", 2)
     outputs, rest = divmod(final, features)
     bins, odd = divmod(outputs + 1, 3)
     if rest or odd or bins < 1:
@@ -209,7 +226,7 @@ def _spline(reader: _Reader, i: int, features: int, context: int, bound: float) 
 
 
 def _made(reader: _Reader, net: str, features: int, context: int, outputs: int) -> Made:
-    hidden = reader.peek(f"{net}.initial_layer.weight").shape[0]
+    hidden, _ = reader.shape(f"{net}.initial_layer.weight", 2)
     first, before = reader.masked(f"{net}.initial_layer", hidden, features)
     order = np.argsort(before, kind="stable")
     given = reader.dense(f"{net}.context_layer", hidden, context) if context else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import re
 
 import numpy as np
 import pytest
@@ -235,6 +236,41 @@ def test_state_dicts_of_something_else_are_refused(change, message):
     change(state)
     with pytest.raises(CompileError, match=message):
         compile_normflows(state)
+
+
+NET = "flows.0.mprqat.autoregressive_net"
+ORDER = "flows.1.permutation._permutation"
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        (f"{NET}.context_layer.weight", torch.Tensor.to_sparse, "is sparse_coo; save"),
+        (f"{NET}.final_layer.bias", lambda t: t.to(torch.complex64), "is complex; save"),
+        (f"{NET}.final_layer.bias", lambda t: t.to("meta"), "is without values"),
+        (f"{NET}.context_layer.weight", lambda t: t[0], r"has shape \(3,\), expected a 2-dim"),
+        (f"{NET}.initial_layer.weight", lambda t: t[0, 0], r"has shape \(\), expected a 2-dim"),
+        (f"{NET}.final_layer.weight", lambda t: t[0, 0], r"has shape \(\), expected a 2-dim"),
+        (ORDER, lambda t: t[0], r"has shape \(\), expected a 1-dim"),
+        (ORDER, lambda t: t[:0], r"has shape \(0,\), expected a 1-dimensional one, not empty"),
+    ],
+)
+def test_tensors_of_another_kind_or_dimension_are_refused_by_name(name, change, message):
+    state = dict(random_model(Sizes(1, 2, 16, 3), 1).state_dict())
+    state[name] = change(state[name])
+    with pytest.raises(CompileError, match=re.escape(f"tensor {name!r} ") + message):
+        compile_normflows(state)
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16, torch.float64])
+def test_weights_of_any_precision_are_read_exactly(kind):
+    state = random_model(Sizes(1, 2, 16, 3), 1).state_dict()
+    short = {k: t.to(kind) if t.is_floating_point() else t for k, t in state.items()}
+    short[ORDER] = short[ORDER].to(kind)
+    single = {k: t.float() if t.is_floating_point() else t for k, t in short.items()}
+    z, c = torch.randn(50, 1).double(), torch.randn(50, 3).double()
+    found, same = (Engine(compile_normflows(s), 1).inverse(z, c) for s in (short, single))
+    assert torch.equal(found, same)
 
 
 def test_circular_tails_are_refused():
