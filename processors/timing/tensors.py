@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from flows.dense import other_than_dense
 from processors.errors import InputError
 from processors.identity import content_digest
 from processors.jagged import Flat
@@ -87,11 +88,21 @@ def load_tensor(path: str | Path, order: str) -> PhotonTable:
     except Exception as error:
         message = f"{path} cannot be read as a tensor ({type(error).__name__}); name a .pt file"
         raise InputError(message) from error
-    if not isinstance(values, torch.Tensor) or values.ndim != 2 or values.shape[1] != len(names):
-        found = tuple(getattr(values, "shape", ())) or type(values).__name__
-        message = f"{path} holds {found}, not (photons, {len(names)}); name a table of photons"
+    if not isinstance(values, torch.Tensor):
+        message = f"{path} holds {type(values).__name__}, no tensor; name a table of photons"
         raise InputError(message)
-    table = values.double().numpy()
+    kind = other_than_dense(values)
+    if kind is not None:
+        message = f"{path} holds a tensor that is {kind}; save it dense, as real numbers"
+        raise InputError(message)
+    if values.ndim != 2 or values.shape[1] != len(names) or not len(values):
+        found = tuple(values.shape)
+        message = (
+            f"{path} holds {found}, not (photons, {len(names)}) with one photon at least; name a "
+            "table of photons"
+        )
+        raise InputError(message)
+    table = values.detach().double().numpy()
     if not np.isfinite(table).all():
         message = f"{path} holds numbers that are not finite; remove those rows"
         raise InputError(message)

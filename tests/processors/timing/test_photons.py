@@ -287,7 +287,11 @@ def test_tensors_that_are_none_are_refused(tmp_path):
     path = tmp_path / "a.pt"
     for content, complaint in (
         (torch.zeros(3, 4), r"holds \(3, 4\), not \(photons, 5\)"),
-        ({"a": torch.zeros(1)}, "holds dict"),
+        (torch.zeros(0, 5), r"holds \(0, 5\), not \(photons, 5\) with one photon at least"),
+        (torch.tensor(1.0), r"holds \(\), not"),
+        (torch.ones(3, 5).to_sparse(), "holds a tensor that is sparse_coo; save it dense"),
+        (torch.ones(3, 5).to(torch.complex64), "holds a tensor that is complex; save it dense"),
+        ({"a": torch.zeros(1)}, "holds dict, no tensor"),
         (torch.full((3, 5), torch.nan), "not finite"),
         (torch.full((3, 5), -1.0), "orders that can: none"),
     ):
@@ -297,6 +301,14 @@ def test_tensors_that_are_none_are_refused(tmp_path):
     path.write_bytes(b"junk")
     with pytest.raises(InputError, match="cannot be read as a tensor"):
         load_tensor(path, "2024-08")
+
+
+@pytest.mark.parametrize("kind", [torch.float64, torch.bfloat16, torch.int64])
+def test_tensors_of_any_real_kind_are_read_parameters_too(kind, tmp_path):
+    path, numbers = tmp_path / "a.pt", torch.ones(3, 5).to(kind)
+    for values in (numbers, torch.nn.Parameter(numbers, requires_grad=numbers.is_floating_point())):
+        torch.save(values, path)
+        assert load_tensor(path, "2024-08").kept.tolist() == [3]
 
 
 def test_tensors_do_not_say_what_they_hold(tmp_path):
