@@ -10,6 +10,7 @@ import numpy as np
 from flows.engine.context_only import MOST_SAMPLES
 from flows.noise import Identity
 from processors.distances import from_arrays
+from processors.errors import InputError
 from processors.timing.conditions import conditions_of
 from processors.timing.definitions import carried, refuse_other_bars
 from processors.timing.tables import PhotonTable
@@ -74,10 +75,14 @@ def agreement(
         photons: Of muons; each row is compared on its own.
         definitions: Of the photons: lever arm, gap, bar.
         seed: Of the noise.
-    Raises: ConfigurationError where the photons are of other bars than the model.
+    Raises: ConfigurationError where the photons are of other bars than the model; InputError
+        where there are none, or muons run along the bar.
     """
     refuse_other_bars(definitions, model.card)
     photons = photons.take(photons.kept > 0)
+    if not len(photons.kept):
+        message = "no photon is left to compare; name photons of other muons, or of all of them"
+        raise InputError(message)
     there = carried(photons, definitions, model.card.spec["definitions"])
     given = conditions_of(model.card, there.contexts)
     counts = photons.kept

@@ -154,19 +154,19 @@ def test_what_is_no_table_is_told_apart_from_its_options(
     assert "--order" not in said
 
 
-def table_of(path, **said):
+def table_of(path, theta=60, photons=30, **said):
     """A table of one muon in the bars of the shipped model."""
-    row, whole = np.zeros(1, dtype=np.float32), np.array([30])
+    row, whole = np.zeros(1, dtype=np.float32), np.array([photons])
     photons = PhotonTable(
         z=row,
-        theta=row + 60,
+        theta=row + theta,
         p=row + 5,
         hit_time=row,
         energy=row + 1e-3,
         number=whole,
         kept=whole,
         muon=np.zeros(1, dtype=np.int64),
-        time=np.linspace(4, 9, 30, dtype=np.float32),
+        time=np.linspace(4, 9, photons, dtype=np.float32),
     )
     save_photons(path, definitions_of(PhotonsConfig()) | said, photons)
     return str(path)
@@ -186,6 +186,25 @@ def test_photons_of_other_bars_are_refused(said, complaint, repository, tmp_path
     assert agreement([bundle, table_of(tmp_path / "other.npz", **said)]) == 2
     message = " ".join(capsys.readouterr().err.split())
     assert "other.npz: bundle 'photon time' was made of bars with " + complaint in message
+
+
+def test_a_table_without_photons_is_told(repository, tmp_path, capsys):
+    bundle = str(repository / "processors" / "bundles" / "photon_times")
+    dark, lit = table_of(tmp_path / "dark.npz", photons=0), table_of(tmp_path / "lit.npz")
+    # the muon of digest 0 is in the first half
+    for arguments in ([dark], [lit, "--muons", "second"]):
+        assert agreement([bundle, *arguments]) == 2
+        said = " ".join(capsys.readouterr().err.split())
+        assert f"{arguments[0]}: no photon is left to compare" in said
+    assert agreement([bundle, lit, "--muons", "first"]) == 0
+
+
+@pytest.mark.parametrize("theta", [0, 180])
+def test_muons_along_the_bar_are_told(theta, repository, tmp_path, capsys):
+    bundle = str(repository / "processors" / "bundles" / "photon_times")
+    assert agreement([bundle, table_of(tmp_path / "along.npz", theta)]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "along.npz: 1 of 1 muons run along the bar (theta 0 or 180 degrees)" in said
 
 
 def test_a_file_named_twice_is_refused(repository, tmp_path, capsys):

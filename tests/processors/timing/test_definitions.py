@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from processors.errors import InputError
 from processors.timing.definitions import carried
 from processors.timing.tables import PhotonTable
 
@@ -32,3 +33,9 @@ def test_z_is_carried_from_depth_to_depth(found, wanted, depth):
     theta = np.array([20.0, 90.0, 135.0])
     table = carried(photons(theta), found, wanted)
     assert table.z == pytest.approx(depth / np.tan(np.radians(theta)), abs=1e-12)
+
+
+@pytest.mark.parametrize("wanted", [NEAR, FAR, {"lever_arm_mm": 6.0}])
+def test_muons_along_the_bar_are_refused(wanted):
+    with pytest.raises(InputError, match="2 of 3 muons run along the bar"):
+        carried(photons(np.array([0.0, 90.0, 180.0])), NEAR, wanted)
