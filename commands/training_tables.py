@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from commands.photon_table_options import reading_of
 from executors.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -86,7 +87,8 @@ def _extracted(
     from executors.progress import ConsoleProgress
 
     config = read_config(options.config) if options.config else {}
-    processor = model.extraction({"output": work, "seed": options.seed, "config": config})
+    told = {"output": work, "seed": options.seed, "config": config} | reading_of(options)
+    processor = model.extraction(told)
     if named is None:
         entries = read_fileset(options.fileset, tree=processor.tree)
     else:

@@ -35,7 +35,12 @@ class Trainable(Protocol):
     endings: tuple[str, ...]
 
     def extraction(self, options: Mapping[str, Any]) -> FlowProcessor:
-        """Processor that writes the tables; ``options`` as in `FlowProcessor.from_options`."""
+        """Processor that writes the tables.
+
+        Arguments:
+            options: As in `FlowProcessor.from_options`; with them, what was told of tables.
+        Raises: ConfigurationError where that has no effect on tables made of events.
+        """
         ...
 
     def load(self, paths: Sequence[str], reading: Mapping[str, Any]) -> Any:
@@ -91,12 +96,18 @@ def trainable(name: str) -> Trainable:
     return found
 
 
-def refuse_told(reading: Mapping[str, Any], names: Sequence[str], what: str) -> None:
-    """Refuse what was told of tables that say it themselves.
+def refuse_told(
+    reading: Mapping[str, Any], names: Sequence[str], what: str, instead: str = "leave it out"
+) -> None:
+    """Refuse what was told of tables that say it themselves, or of events.
 
+    Arguments:
+        reading: What was told; others than ``names`` may be.
+        names: What ``what`` have no use for.
+        instead: What to do.
     Raises: ConfigurationError naming the options.
     """
     told = [f"--{name.replace('_', '-')}" for name in names if reading.get(name) is not None]
     if told:
-        message = f"{what} have no use for {', '.join(told)}; leave it out"
+        message = f"{what} have no use for {', '.join(told)}; {instead}"
         raise ConfigurationError(message)

@@ -18,6 +18,9 @@ from processors.trainables import refuse_told
 
 __all__ = ["JET_TRAINING", "MUON_TRAINING", "ObjectTraining"]
 
+UNTOLD = ("order", "lever_arm", "muons")
+"""What can be told of tables of photon times alone."""
+
 
 class ObjectTraining:
     """See :class:`processors.trainables.Trainable`."""
@@ -30,6 +33,7 @@ class ObjectTraining:
 
     def extraction(self, options: Mapping[str, Any]) -> Extraction:
         """Tables of this object alone."""
+        refuse_told(options, UNTOLD, "events")
         config = dict(options.get("config") or {}) | {"objects": (self.name,)}
         return Extraction.from_options(dict(options) | {"config": config})
 
@@ -38,7 +42,7 @@ class ObjectTraining:
 
         Raises: ConfigurationError where something is.
         """
-        refuse_told(reading, ("order", "lever_arm", "muons"), f"tables of {self.name}s")
+        refuse_told(reading, UNTOLD, f"tables of {self.name}s")
         return load_tables(paths, self.table)
 
     def hold_out(

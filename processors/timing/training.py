@@ -106,6 +106,9 @@ class PhotonTraining:
 
     def extraction(self, options: Mapping[str, Any]) -> Photons:
         """Tables of simulated muons."""
+        instead = "set the key 'lever_arm' with --config"
+        refuse_told(options, ("lever_arm",), "events", instead)
+        refuse_told(options, ("order",), "events")
         return Photons.from_options(options)
 
     def load(self, paths: Sequence[str], reading: Mapping[str, Any]) -> Table:

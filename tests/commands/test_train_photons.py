@@ -99,6 +99,22 @@ def test_what_tables_say_themselves_cannot_be_told(
     assert complaint in " ".join(capsys.readouterr().err.split())
 
 
+@pytest.mark.parametrize(
+    ("model", "option", "complaint"),
+    [
+        ("timing.photon", ["--lever-arm", "6"], "--lever-arm; set the key 'lever_arm' with --conf"),
+        ("timing.photon", ["--order", "2024-07"], "--order; leave it out"),
+        ("flashsim.jet", ["--muons", "first"], "--muons; leave it out"),
+    ],
+)
+def test_what_is_told_of_tables_alone_costs_no_extraction(
+    muons, tmp_path, capsys, model, option, complaint
+):
+    assert train([model, str(muons), "--output", str(tmp_path / "b"), *option, *SHORT]) == 2
+    assert f"events have no use for {complaint}" in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "b.training" / "tables").exists()
+
+
 def test_other_bars_are_no_start(trained, tmp_path, capsys):
     table = next((trained.with_name("b.training") / "tables").rglob("*.npz"))
     definitions, photons = load_photons([table])
