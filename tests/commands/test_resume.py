@@ -9,6 +9,9 @@ import pytest
 import uproot
 import yaml
 
+from executors.dask.casa import SECRETS_VARIABLE
+from executors.settings import CASA_VARIABLE
+
 LOCAL = ("--executor", "iterative")
 
 
@@ -231,3 +234,18 @@ def test_a_worker_that_is_killed_costs_one_attempt(run, whole, tmp_path):
     assert data["chunks"] == {"planned": 5, "done": 5, "reused": 0, "retried": 1, "failed": 0}
     assert "a worker process died" in data["recoveries"][0]["reason"]
     assert (content(tmp_path / "out"), sums(report)) == whole
+
+
+@pytest.mark.xdist_group("dask")
+def test_a_run_on_coffea_casa_is_shown_and_resumed(
+    run, flashbrew, tmp_path, tls_scheduler, certificates, monkeypatch
+):
+    monkeypatch.setenv(CASA_VARIABLE, tls_scheduler)
+    monkeypatch.setenv(SECRETS_VARIABLE, str(certificates.ca.parent))
+    where = ("--executor", "casa")
+    assert run(where=where)[0] == 0
+    assert flashbrew("report", tmp_path / "out")[0] == 0
+    status, report, err = run("--resume", where=where)
+    assert status == 0, err
+    assert report["executor"]["kind"] == "casa"
+    assert report["datasets"]["input"]["chunks"]["reused"] == 5

@@ -101,6 +101,10 @@ def test_a_run_over_the_pool_writes_the_same_events(alone):
     assert report["exit"]["status"] == 0
     assert report["executor"]["kind"] == "htcondor"
     same_events(pool.events("alone"), pool.events("pooled"))
+    assert "exit status 0" in pool.run("python", "run_processor.py", "report", f"{HOME}/pooled")
+    again = pool.run(*command, "--workers", "2", "--output", f"{HOME}/pooled", "--resume")
+    assert "2 of 2 chunks are there already" in again
+    assert pool.report("pooled")["executor"]["kind"] == "htcondor"
     # credentials of the run are gone, logs of both jobs are there
     assert list((pool.home / ".flashbrew").glob("run-*")) == []
     assert len(list((pool.home / ".flashbrew" / "logs").glob("worker-*.err"))) >= 2

@@ -36,7 +36,7 @@ from executors.report.summary import (
 from executors.results.histograms import read_histograms, write_histograms
 from executors.resume import Resumption
 from executors.retry import RetryPolicy
-from executors.settings import ExecutorSettings
+from executors.settings import KINDS, ExecutorSettings
 
 ITERATIVE = ExecutorSettings("iterative")
 PAIR = {"first": "a.root", "again": "b.root", "events": 2, "example": [1, 1, 7]}
@@ -289,6 +289,14 @@ def test_histograms_are_valid_uhi(run):
     assert set(flat) == {f"{d}/{n}" for d in ("good", "mixed") for n in ("counts", "weighted")}
     for content in flat.values():
         one.validate(content)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_report_of_every_executor_is_read_again(run, tmp_path, kind):
+    report, *_ = run
+    executor = report["executor"] | {"kind": kind}
+    write_report(tmp_path / "report.json", report | {"executor": executor})
+    assert read_report(tmp_path)["executor"]["kind"] == kind
 
 
 def test_a_missing_or_foreign_report_is_refused(tmp_path):
