@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import hashlib
 import logging
+import math
+import numbers
 import socket
 import threading
 import time
@@ -42,6 +44,7 @@ Accumulator = dict[str, Any]
 LOST = "a worker process died: killed, out of memory, or crashed in C++ code"
 MESSAGE = 2_000  # characters kept of an exception's message; chosen, awkward's can fill pages
 _SECTIONS = {"hists": Mapping, "counters": Mapping, "outputs": list}
+_EVENTS = {"events.read", "events.written"}
 
 
 class ChunkResult(NamedTuple):
@@ -87,7 +90,7 @@ class ChunkTask:
             try:
                 accumulator = _checked(self.work(item), item.dataset)
                 break
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 forget_connections(item.filename)
                 seconds = time.monotonic() - start
                 failed = failed_record(item, error, seconds=seconds, attempts=attempt)
@@ -160,7 +163,8 @@ def run_pickled(item: WorkItem, pickled: PickledTask, spent: int = 0) -> ChunkRe
 def _checked(accumulator: Any, dataset: str) -> Accumulator:
     """Check that a processor returned ``{dataset: {"hists", "counters", "outputs"}}``.
 
-    Counters become a plain dict: sums of ``collections.Counter`` drop what is not positive.
+    Counters become a plain dict: sums of ``collections.Counter`` drop what is not positive. Those
+    of a counter that is a dict itself, such as a cut flow, are named ``dict.key``.
 
     Raises: TypeError that says what was found.
     """
@@ -176,7 +180,39 @@ def _checked(accumulator: Any, dataset: str) -> Accumulator:
             what = "a list of paths" if kind is list else "an object"
             msg = f"process() must return {name!r} as {what} below the name of the dataset"
             raise TypeError(msg)
-    return {dataset: {**content, "counters": dict(content["counters"])}}
+    return {dataset: {**content, "counters": _numbers(content["counters"])}}
+
+
+def _numbers(counters: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
+    """Counters by name.
+
+    Raises: TypeError for what is no number, ValueError where two have one name, or there is no
+        number of events.
+    """
+    found: dict[str, Any] = {}
+    for key, value in counters.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            further = _numbers(value, f"{name}.")
+        elif isinstance(value, bool):
+            further = {name: int(value)}
+        elif isinstance(value, numbers.Real):
+            further = {name: value}
+        else:
+            msg = (
+                f"process() must return numbers as counters, {name!r} is {type(value).__name__}; "
+                "anything else that adds may stand beside 'counters'"
+            )
+            raise TypeError(msg)
+        if twice := found.keys() & further:
+            msg = f"process() returned the counter {min(twice)!r} twice"
+            raise ValueError(msg)
+        found |= further
+    for name in _EVENTS & found.keys():
+        if not (math.isfinite(found[name]) and found[name] >= 0):
+            msg = f"process() must count events in {name!r}, found {found[name]}"
+            raise ValueError(msg)
+    return found
 
 
 def failed_record(

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
+import re
+import sys
 import threading
 import uuid
 from collections import Counter
 
+import numpy as np
 import pytest
 from coffea.processor.executor import WorkItem
 
 from executors.errors import ConfigurationError
+from executors.retry import RetryPolicy
 from executors.task import ChunkTask, PickledTask, failed_record, run_pickled
 
 ITEM = WorkItem("mc", "f.root", "Events", 10, 30, uuid.UUID(int=5).bytes)
@@ -32,6 +37,39 @@ def test_counters_are_made_addable():
     accumulator = ChunkTask(returning({"mc": content}))(ITEM).accumulator
     assert type(accumulator["mc"]["counters"]) is dict
     assert accumulator["mc"]["counters"] == {"sum": -3.5, "zero": 0}
+
+
+def test_a_cut_flow_becomes_counters():
+    cuts = {"cutflow": {"all": np.int64(10), "two": {"muons": 3.5}}, "found": True}
+    accumulator = ChunkTask(returning({"mc": GOOD | {"counters": cuts}}))(ITEM).accumulator
+    expected = {"cutflow.all": 10, "cutflow.two.muons": 3.5, "found": 1}
+    assert accumulator["mc"]["counters"] == expected
+
+
+@pytest.mark.parametrize(
+    ("counters", "said"),
+    [
+        ({"cutflow": [3]}, "TypeError: .* numbers as counters, 'cutflow' is list"),
+        ({"a": {"b": None}}, "TypeError: .* numbers as counters, 'a.b' is NoneType"),
+        ({"n": 1 + 2j}, "TypeError: .* 'n' is complex"),
+        ({"a.b": 1, "a": {"b": 2}}, "ValueError: process\\(\\) returned the counter 'a.b' twice"),
+        ({"events.read": math.nan}, "ValueError: .* count events in 'events.read', found nan"),
+        ({"events.written": -1}, "ValueError: .* count events in 'events.written', found -1"),
+    ],
+)
+def test_what_a_report_could_not_hold_is_a_failed_chunk(counters, said):
+    record = ChunkTask(returning({"mc": GOOD | {"counters": counters}}))(ITEM).record
+    assert record.status == "failed"
+    assert re.fullmatch(f"{said}.*", record.reason)
+
+
+def test_an_exit_is_a_failed_chunk():
+    def leave(item):
+        sys.exit("no such column")
+
+    record = ChunkTask(leave, RetryPolicy(attempts=3, delay=0.0))(ITEM).record
+    assert (record.status, record.failure, record.attempts) == ("failed", "permanent", 1)
+    assert record.reason == "SystemExit: no such column"
 
 
 @pytest.mark.parametrize(
