@@ -81,8 +81,11 @@ class MergedFiles:
         return {name: self.files[path].members[name].size for name, path in self._place.items()}
 
     def place(self, name: str) -> str:
-        """Where an output is: under its own name, or in a joined file."""
-        return name if (self.output / name).is_file() else self._place.get(name, name)
+        """Where an output is: under its own name, or in a joined file.
+
+        One that is in both was about to be removed.
+        """
+        return self._place.get(name, name)
 
     def drop_partial(self, reused: Collection[str]) -> None:
         """Forget the joined files of which not every member is reused."""
@@ -92,7 +95,10 @@ class MergedFiles:
         self._place = {name: path for name, path in self._place.items() if path in self.files}
 
     def keep(self, reused: Collection[str]) -> None:
-        """Forget members that are not reused; remove joined files without any, and drafts."""
+        """Forget members that are not reused; remove joined files without any, and drafts.
+
+        The files that members were are removed too, where an interrupt left any.
+        """
         tables = {_table(path) for path in self.files}
         for table in (self.output / FOLDER).glob(f"{TABLE}*.json"):
             if table.name not in tables:
@@ -101,6 +107,8 @@ class MergedFiles:
             members = {name: one for name, one in file.members.items() if name in reused}
             if len(members) < len(file.members):
                 self.store(path, MergedFile(file.size, members))
+            for name in members:
+                (self.output / name).unlink(missing_ok=True)
         for draft in (self.output / "events").rglob(f".*{DRAFT}"):
             draft.unlink()
 
@@ -197,8 +205,7 @@ def _target(found: re.Match[str], source: str, mode: MergeMode) -> str:
 def _join(target: str, names: list[str], merged: MergedFiles) -> None:
     """Join files, or parts of files that were joined before, into ``target``."""
     output, there = merged.output, merged.files.get(target)
-    own = [name for name in names if (output / name).is_file()]
-    if there is not None and not own and list(there.members) == names:
+    if there is not None and list(there.members) == names:
         return
     parts, sizes = [], []
     for name in names:
@@ -214,7 +221,7 @@ def _join(target: str, names: list[str], merged: MergedFiles) -> None:
     members = dict(zip(names, map(Member, sizes, spans), strict=True))
     before = {merged.place(name) for name in names} - {target, *names}
     merged.store(target, MergedFile((output / target).stat().st_size, members))
-    for name in own:
+    for name in names:
         (output / name).unlink(missing_ok=True)
     for path in before:
         file = merged.files[path]

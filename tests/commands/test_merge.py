@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 import uproot
@@ -123,6 +124,31 @@ def test_nothing_of_a_joined_run_is_left(run, events):
     assert not (events / "input.root").exists()
     assert len(list(events.rglob("*.root"))) == 5
     assert not list(events.parent.glob("state/merged-*"))
+
+
+@pytest.mark.parametrize("more", [(), ("--merge", "dataset"), ("--merge", "file")])
+def test_an_interrupt_between_joining_and_removing_doubles_no_event(run, events, monkeypatch, more):
+    removed = []
+    unlink = Path.unlink
+
+    def stopped(path, **options):
+        if path.parent.name == "input" and (events / "input.root").exists():
+            removed.append(path)
+            if len(removed) == 2:
+                raise KeyboardInterrupt
+        unlink(path, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", stopped)
+        status, report, _ = run("--merge", "dataset")
+    assert status == 130
+    assert report["datasets"]["input"]["outputs"] == ["events/input.root"]
+    assert len(list(events.rglob("*.root"))) == 5  # the joined one, four of its five parts
+    status, report, err = run("--resume", *more)
+    assert (status, report["resume"]["reused"]) == (0, 5), err
+    written = sorted(str(path.relative_to(events.parent)) for path in events.rglob("*.root"))
+    assert written == report["datasets"]["input"]["outputs"]
+    assert sorted(n for path in events.rglob("*.root") for n in read(path)[0]) == list(range(380))
 
 
 def test_what_fails_while_joining_keeps_the_chunks(run, events, monkeypatch):
