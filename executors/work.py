@@ -59,7 +59,8 @@ class ChunkWork:
         close_kept_files(self.run, everywhere=True)
 
     def _events(self, item: WorkItem) -> Any:
-        file = kept_file(self.run, item.filename, self.kind)
+        planned = uuid.UUID(bytes=item.fileuuid)
+        file = kept_file(self.run, item.filename, self.kind, planned)
         options = {
             "schemaclass": self.schema,
             "metadata": _metadata(item),

@@ -7,15 +7,20 @@ import os
 import threading
 from collections.abc import Callable
 from typing import Any, NamedTuple
+from uuid import UUID
 
 import fsspec
 import pyarrow.parquet as pq
 import uproot
 
 from executors.inputs.fileset import is_remote
-from executors.inputs.opening import TIMEOUT
+from executors.inputs.opening import TIMEOUT, parquet_facts
 
-__all__ = ["kept_file", "close_kept_files"]
+__all__ = ["ReplacedFileError", "close_kept_files", "kept_file"]
+
+
+class ReplacedFileError(ValueError):
+    """A file is not the one that was planned."""
 
 
 class _Kept(NamedTuple):
@@ -32,7 +37,7 @@ _kept: dict[int, _Kept] = {}
 """By thread: what uproot opened is not for several of them."""
 
 
-def kept_file(run: str, name: str, kind: str) -> Any:
+def kept_file(run: str, name: str, kind: str, planned: UUID) -> Any:
     """Open a file, or take it as this thread left it.
 
     Understanding the header and the tree of a NanoAOD file takes a tenth of a second to seconds,
@@ -43,14 +48,22 @@ def kept_file(run: str, name: str, kind: str) -> Any:
         run: Whose file it is; `close_kept_files` of this run closes it.
         name: Path or URL.
         kind: ``root`` or ``parquet``.
-    Raises: whatever says that the file cannot be opened.
+        planned: UUID that the file had when the run was planned.
+    Raises: ReplacedFileError where it has another one now; whatever says that it cannot be opened.
     """
     thread, version = threading.get_ident(), _version(name)
     kept = _kept.get(thread)
     if kept is not None and kept[:3] == (run, name, version):
         return kept.file
     _close(thread)
-    file, close = _open(name, kind)
+    found, file, close = _open(name, kind)
+    if found != planned:
+        close()
+        msg = (
+            f"{name} was replaced after the run was planned (its UUID was {planned}, it is {found} "
+            "now); give the command again with --resume once the files stay as they are"
+        )
+        raise ReplacedFileError(msg)
     _kept[thread] = _Kept(run, name, version, file, close)
     return file
 
@@ -75,14 +88,15 @@ def _version(name: str) -> tuple[int, ...]:
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
-def _open(name: str, kind: str) -> tuple[Any, Callable[[], object]]:
-    """An open file, and what closes it."""
+def _open(name: str, kind: str) -> tuple[UUID, Any, Callable[[], object]]:
+    """UUID of a file, the open file, and what closes it."""
     if kind == "root":
         # arrays are read once: a cache of them would only take memory
         tree = uproot.open({name: None}, timeout=TIMEOUT, array_cache=None)
-        return tree, tree.close
+        return UUID(bytes=tree.file.fUUID), tree, tree.close
+    identity = parquet_facts(name).uuid
     content = fsspec.open(name, "rb").open()
-    return pq.ParquetFile(content), content.close
+    return identity, pq.ParquetFile(content), content.close
 
 
 def _close(thread: int) -> None:

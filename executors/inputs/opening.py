@@ -59,7 +59,7 @@ def inspect_file(entry: FileEntry, *, timeout: int = TIMEOUT) -> FileFacts:
         if not is_remote(entry.file):
             _check_local(Path(entry.file), entry.format)
         if entry.format == "parquet":
-            return _parquet_facts(entry.file)
+            return parquet_facts(entry.file)
         with uproot.open({entry.file: None}, timeout=timeout) as file:
             _check_whole(file)
             return _facts(file, entry.tree)
@@ -121,7 +121,7 @@ def _facts(file: Any, name: str) -> FileFacts:
     return FileFacts(entries, uuid, classes[name] in _NTUPLE_CLASSES)
 
 
-def _parquet_facts(name: str) -> FileFacts:
+def parquet_facts(name: str) -> FileFacts:
     """Read the rows of a parquet file; its UUID is made of its footer, which knows each page."""
     with fsspec.open(name, "rb") as file:
         size = file.seek(0, os.SEEK_END)

@@ -5,10 +5,15 @@ from __future__ import annotations
 import shutil
 import threading
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from coffea.nanoevents import BaseSchema
 
-from executors.inputs.kept_files import close_kept_files, kept_file
+from executors.failures import kind_of
+from executors.inputs.fileset import FileEntry
+from executors.inputs.kept_files import ReplacedFileError, close_kept_files, kept_file
+from executors.inputs.opening import inspect_file
 from executors.work import ChunkWork
 
 RUN = "a run"
@@ -20,21 +25,30 @@ def _closed():
     close_kept_files(RUN, everywhere=True)
 
 
+def identity(path):
+    return inspect_file(FileEntry("mc", str(path))).uuid
+
+
+def kept(path, run=RUN, planned=None):
+    kind = str(path).rpartition(".")[2]
+    return kept_file(run, str(path), kind, planned or identity(path))
+
+
 def test_a_file_is_opened_once_until_another_one_is_needed(sample):
     first, second = map(str, sample)
-    file = kept_file(RUN, first, "root")
-    assert kept_file(RUN, first, "root") is file
+    file = kept(first)
+    assert kept(first) is file
     tree = file["Events"]
-    assert kept_file(RUN, first, "root")["Events"] is tree
-    kept_file(RUN, second, "root")
+    assert kept(first)["Events"] is tree
+    kept(second)
     assert file.closed
-    assert kept_file(RUN, first, "root") is not file
+    assert kept(first) is not file
 
 
 def test_threads_have_files_of_their_own_runs_take_turns(sample):
-    found = [kept_file(RUN, str(sample[0]), "root"), kept_file("other", str(sample[0]), "root")]
+    found = [kept(sample[0]), kept(sample[0], "other")]
     assert [file.closed for file in found] == [True, False]
-    thread = threading.Thread(target=lambda: found.append(kept_file(RUN, str(sample[0]), "root")))
+    thread = threading.Thread(target=lambda: found.append(kept(sample[0])))
     thread.start()
     thread.join()
     assert len(set(map(id, found))) == 3
@@ -44,21 +58,46 @@ def test_threads_have_files_of_their_own_runs_take_turns(sample):
     assert found[1].closed
 
 
-def test_a_file_that_was_replaced_is_opened_anew(write_events, sample, tmp_path):
+def test_a_file_that_was_copied_again_is_opened_anew(sample, tmp_path):
     path = tmp_path / "a.root"
     shutil.copy(sample[0], path)
-    assert kept_file(RUN, str(path), "root")["Events"].num_entries == 250
-    write_events(tmp_path / "other.root", 40).replace(path)
-    assert kept_file(RUN, str(path), "root")["Events"].num_entries == 40
+    first = kept(path)
+    shutil.copy(sample[0], tmp_path / "again.root")
+    (tmp_path / "again.root").replace(path)
+    assert kept(path) is not first
+    assert first.closed
+
+
+@pytest.mark.parametrize("kind", ["root", "parquet"])
+def test_a_file_that_was_replaced_by_another_is_refused(kind, write_events, tmp_path):
+    def write(entries):
+        new = tmp_path / f"new.{kind}"
+        if kind == "root":
+            write_events(new, entries)
+        else:
+            pq.write_table(pa.table({"x": range(entries)}), new)
+        return new.replace(tmp_path / f"a.{kind}")
+
+    path = write(250)
+    planned = identity(path)
+    kept(path, planned=planned)
+    write(40)
+    with pytest.raises(ReplacedFileError, match="was replaced after the run was planned") as caught:
+        kept(path, planned=planned)
+    assert str(path) in str(caught.value)
+    assert kind_of(caught.value) == "permanent"
+    assert identity(path) != planned
+    kept(path)
 
 
 def test_a_file_that_is_gone_is_not_read_from_memory(sample, tmp_path):
     path = tmp_path / "a.root"
     shutil.copy(sample[0], path)
-    kept_file(RUN, str(path), "root")
+    planned = identity(path)
+    kept(path, planned=planned)
     path.unlink()
     with pytest.raises(FileNotFoundError):
-        kept_file(RUN, str(path), "root")
+        kept(path, planned=planned)
 
 
 def test_a_chunk_that_fails_closes_its_file(sample):
