@@ -25,7 +25,8 @@ logger = logging.getLogger(__name__)
 NAME = ".flashbrew.lock"
 STALE = 60.0  # seconds without a heartbeat after which a lock counts as left behind
 BEAT = 10.0  # seconds between heartbeats; chosen, several fit into STALE
-LOOK = 1.0  # seconds between two looks at a lock that may be left behind
+LOOK = 1.0  # seconds between two looks at a lock that may be left behind, or cannot be read
+LOOKS = 5  # looks at a lock that cannot be read before the last one; chosen
 PATIENCE = "FLASHBREW_OUTLAST_LOCK"
 """Environment variable of jobs: 1 waits whether a lock beats again or becomes stale.
 
@@ -98,20 +99,39 @@ class OutputLock:
 
     def release(self) -> None:
         """Let others have the directory, where it is still this run's."""
-        if self.held:
-            self.path.unlink(missing_ok=True)
+        try:
+            if self.held:
+                self.path.unlink(missing_ok=True)
+        except OSError as error:
+            logger.warning("the lock %s cannot be removed: %s", self.path, error)
 
     @property
     def held(self) -> bool:
-        """Whether the lock is still this run's: one that slept for long may have lost it."""
-        return _read(self.path).get("token") == self._token
+        """Whether the lock is still this run's: one that slept for long may have lost it.
+
+        Raises: OSError where a disk does not say.
+        """
+        try:
+            return _content(self.path).get("token") == self._token
+        except FileNotFoundError:
+            return False
 
     def require(self) -> None:
         """Make sure that nobody else works in the directory.
 
-        Raises: ConfigurationError where another run took the directory over.
+        Raises: ConfigurationError where another run took the directory over, OSError where a disk
+            does not say for several seconds.
         """
-        if not self.held:
+        for _ in range(LOOKS):
+            try:
+                held = self.held
+                break
+            except OSError as error:
+                logger.warning("the lock %s cannot be read: %s", self.path, error)
+                time.sleep(LOOK)
+        else:
+            held = self.held
+        if not held:
             msg = (
                 f"output directory {self.path.parent} was taken over by another run while this "
                 "one gave no sign of life; this one ends, and writes nothing more"
@@ -216,9 +236,17 @@ class OutputLock:
 
 
 def _read(path: Path) -> dict[str, object]:
-    """Content of a lock, empty where it is gone or damaged."""
+    """Content of a lock, empty where it is gone, damaged or cannot be read."""
+    try:
+        return _content(path)
+    except OSError:
+        return {}
+
+
+def _content(path: Path) -> dict[str, object]:
+    """Content of a lock, empty where it is damaged; raises OSError where it cannot be read."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except ValueError:
         return {}
     return content if isinstance(content, dict) else {}

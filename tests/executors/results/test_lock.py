@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -192,6 +193,46 @@ def test_a_run_that_slept_too_long_stops(tmp_path, monkeypatch):
         with pytest.raises(ConfigurationError, match="taken over by another run while this one"):
             first.require()
     assert (tmp_path / NAME).exists()
+
+
+class Unreadable:
+    """The lock's content cannot be read the first times."""
+
+    def __init__(self, times):
+        self.left = times
+        self.read = lock._content
+
+    def __call__(self, path):
+        self.left -= 1
+        if self.left >= 0:
+            raise OSError(errno.ESTALE, "Stale file handle")
+        return self.read(path)
+
+
+def test_a_lock_that_cannot_be_read_for_a_moment_is_not_lost(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(lock, "LOOK", 0.01)
+    with OutputLock(tmp_path) as held:
+        monkeypatch.setattr(lock, "_content", Unreadable(3))
+        held.require()
+        assert caplog.text.count("cannot be read") == 3
+        monkeypatch.setattr(lock, "_content", Unreadable(1000))
+        with pytest.raises(OSError, match="Stale"):
+            held.require()
+        monkeypatch.undo()
+
+
+def test_a_heartbeat_outlives_a_disk_that_does_not_answer(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(lock, "BEAT", 0.02)
+    monkeypatch.setattr(lock, "_content", Unreadable(3))
+    with OutputLock(tmp_path):
+        age(tmp_path / NAME, 30)
+        deadline = time.monotonic() + 20
+        while time.time() - (tmp_path / NAME).stat().st_mtime > 10:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    assert caplog.text.count("cannot be renewed") == 3
+    assert "taken over" not in caplog.text
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_gate_left_behind_does_not_bar_the_way(tmp_path):
