@@ -15,6 +15,7 @@ from executors.reduction import GroupSum, Part, Reduction, add, cut
 from executors.results.state import StateStore
 from executors.retry import RetryPolicy
 from executors.task import Accumulator, ChunkResult, ChunkTask, failed_record
+from executors.uninterrupted import uninterrupted
 
 __all__ = ["Collector", "Listener"]
 
@@ -98,8 +99,9 @@ class Collector:
         """Take chunks that an earlier run stored, by position in the plan."""
         for position in sorted(records):
             record = dataclasses.replace(records[position], reused=True)
-            self._records[position] = record
-            self._ready[position] = self._reader(position)
+            with uninterrupted():
+                self._records[position] = record
+                self._ready[position] = self._reader(position)
             self.tell(record)
 
     def add(self, position: int, result: ChunkResult) -> None:
@@ -108,18 +110,23 @@ class Collector:
         self._count_unstored(result.unstored)
         early = position != self._next and len(self._ready) >= WAITING
         late = result.stored and early
-        self._records[position] = result.record
-        self._ready[position] = self._reader(position) if late else result.accumulator
+        with uninterrupted():
+            self._records[position] = result.record
+            self._ready[position] = self._reader(position) if late else result.accumulator
         self.advance()
         self.tell(self._records[position] or result.record)
 
     def advance(self) -> None:
         """Add what is ready as far as nothing before it is missing."""
         while self._next in self._ready:
-            self._merge(self._next)
+            with uninterrupted():
+                self._merge(self._next)
 
     def add_group(self, summed: GroupSum) -> None:
-        """Take the sum of the next group; its chunks were told of as they ended."""
+        """Take the sum of the next group; its chunks were told of as they ended.
+
+        To be called where nothing interrupts.
+        """
         for position, record in summed.records.items():
             self._records[position] = record
         for reason in summed.unstored.values():
@@ -142,10 +149,11 @@ class Collector:
         interrupted = isinstance(missing, KeyboardInterrupt)
         deadline = time.monotonic() + (PATIENCE if interrupted else math.inf)
         while self._next < len(self.items):
-            if callable(self._ready.get(self._next)) and time.monotonic() > deadline:
-                del self._ready[self._next]  # it is stored: a resumed run reads it
-                self._records[self._next] = None
-            self._merge(self._next)
+            with uninterrupted():
+                if callable(self._ready.get(self._next)) and time.monotonic() > deadline:
+                    del self._ready[self._next]  # it is stored: a resumed run reads it
+                    self._records[self._next] = None
+                self._merge(self._next)
         reason = missing or RuntimeError("the executor returned no result for this chunk")
         failure: FailureKind = "lost"
         if interrupted:

@@ -134,10 +134,14 @@ def execute(
         raise
     except (KeyboardInterrupt, Exception) as stopped:
         error = stopped
-    ledger = Ledger(collector.close(error), plan.unknown)
+    try:
+        records = collector.close(error)
+    except KeyboardInterrupt as stopped:
+        error = stopped
+        records = collector.close(error)
     return RunResult(
         accumulator=collector.accumulator,
-        ledger=ledger,
+        ledger=Ledger(records, plan.unknown),
         seconds=time.monotonic() - started,
         interrupted=isinstance(error, KeyboardInterrupt),
         error=error,

@@ -24,6 +24,7 @@ from executors.failures import kind_of
 from executors.ledger import ChunkRecord
 from executors.reduction import GROUP, GroupSum, Reduction
 from executors.task import PickledTask, failed_record
+from executors.uninterrupted import uninterrupted
 
 if TYPE_CHECKING:
     from executors.htcondor.watch import JobWatch
@@ -169,11 +170,12 @@ class Dispatch:
 
     def _hand_over(self, number: int, summed: GroupSum) -> None:
         """Give the sum of a group to the collector, forget its chunks."""
-        counted = self._chunks.count(summed)
-        self.collector.add_group(counted)
-        for position in self.collector.groups[number]:
-            self._chunks.forget(position, counted.records.get(position))
-        self._sums.pop(number, None)
+        with uninterrupted():
+            counted = self._chunks.count(summed)
+            self.collector.add_group(counted)
+            for position in self.collector.groups[number]:
+                self._chunks.forget(position, counted.records.get(position))
+            self._sums.pop(number, None)
 
     def _rescue(self, deadline: float) -> None:
         """Add what is done of a run that was interrupted, as far as there is time."""

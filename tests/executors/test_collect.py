@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 import uuid
 
 import pytest
@@ -118,6 +120,44 @@ def test_reused_results_are_merged_in_their_place(store):
     assert [record.reused for record in records] == [False, True, False, True]
     expected = WEIGHTS[0] + WEIGHTS[1] + WEIGHTS[2] + WEIGHTS[3]
     assert collector.accumulator["mc"]["counters"]["w"] == expected
+
+
+def interrupted_at(line):
+    """Trace function that interrupts before the n-th line of the collector."""
+    seen = 0
+
+    def trace(frame, event, _):
+        nonlocal seen
+        if frame.f_code.co_filename != collect.__file__:
+            return None
+        if event == "line":
+            seen += 1
+            if seen == line:
+                signal.raise_signal(signal.SIGINT)
+        return trace
+
+    return trace
+
+
+@pytest.mark.parametrize("line", range(1, 60, 2))
+def test_an_interrupt_at_any_line_loses_and_doubles_nothing(line):
+    """What the records call done is in the sum, once."""
+    collector = Collector(ITEMS[:4])
+    results = [done(position) for position in range(4)]
+    before = sys.gettrace()
+    sys.settrace(interrupted_at(line))
+    stopped = None
+    try:
+        for position in (1, 0, 2, 3):
+            collector.add(position, results[position])
+    except KeyboardInterrupt as caught:
+        stopped = caught
+    finally:
+        sys.settrace(before)
+    records = collector.close(stopped)
+    there = [str(n) for n, record in enumerate(records) if record.status == "done"]
+    assert collector.accumulator.get("mc", {"outputs": []})["outputs"] == there
+    assert stopped is not None or len(there) == 4
 
 
 def test_a_failed_sum_leaves_what_was_there():
