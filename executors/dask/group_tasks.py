@@ -42,7 +42,8 @@ def run_chunk(position: int, item: WorkItem, pickled: PickledTask, topic: str) -
         reply = ChunkReply(result.record, content, result.unstored, read_back)
     except Exception as error:
         reply = ChunkReply(failed_record(item, error), None)
-    tell_soon(worker, topic, Notice(position, reply.record, reply.read_back))
+    notice = Notice(position, reply.record, reply.read_back, kept=not reply.unstored)
+    tell_soon(worker, topic, notice)
     return reply
 
 

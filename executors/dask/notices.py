@@ -14,11 +14,16 @@ PAUSE = 0.1  # seconds between two messages of a worker, on which a bar is drawn
 
 
 class Notice(NamedTuple):
-    """A chunk ended; ``read_back`` says that its result had been stored by this run before."""
+    """A chunk ended.
+
+    ``read_back`` says that its result had been stored by this run before, ``kept`` that it is
+    stored, or there is none: nothing is lost with the worker.
+    """
 
     position: int
     record: ChunkRecord
     read_back: bool
+    kept: bool
 
 
 def begun_topic(run: str, worker: str) -> str:

@@ -19,7 +19,7 @@ from executors.dask.admission import Refusals, UnfitWorker
 from executors.dask.attempts import Attempts
 from executors.dask.group_tasks import run_chunk
 from executors.dask.mailbox import Mailbox
-from executors.dask.notices import begun_topic, unpack
+from executors.dask.notices import Notice, begun_topic, unpack
 from executors.ledger import ChunkRecord
 from executors.reduction import GroupSum
 from executors.task import ChunkResult, PickledTask, chunk_name, failed_record
@@ -71,6 +71,7 @@ class RemoteChunks:
         self._attempts = Attempts()
         self._rounds = 0
         self._told: dict[int, ChunkRecord] = {}
+        self._kept: set[int] = set()
         self._disconnected = False
 
     @property
@@ -174,13 +175,14 @@ class RemoteChunks:
         if record is not None and position not in self._told and position in self.pending:
             self.collector.tell(record)
         self._told.pop(position, None)
+        self._kept.discard(position)
         self._attempts.forget(position)
 
     def _unfinished(self, positions: Iterable[int]) -> list[int]:
         """Those that neither a worker nor the store has."""
         found = [p for p in sorted(positions) if self.futures[p].status != "finished"]
         stored = self.collector.store is not None
-        return [p for p in found if not (stored and p in self._told)]
+        return [p for p in found if not (stored and p in self._kept)]
 
     def _run(self, positions: Sequence[int]) -> None:
         """Run chunks once, on workers that do not refuse them."""
@@ -218,7 +220,7 @@ class RemoteChunks:
         if "ended" in message:
             for notice in unpack(message["ended"]):
                 if self.collector.record(notice.position) is None:
-                    self._note(notice.position, notice.record, read_back=notice.read_back)
+                    self._note(notice)
         elif "refused" in message:
             self.refusals.heard(message["refused"], message["reason"])
         elif message.get("action") == "remove-worker":
@@ -227,10 +229,13 @@ class RemoteChunks:
             begun = self._begun(message["worker"]) if processing else set()
             self._attempts.died(processing, begun, lost, self._threads() if processing else 1)
 
-    def _note(self, position: int, record: ChunkRecord, *, read_back: bool) -> None:
+    def _note(self, notice: Notice) -> None:
+        position, record = notice.position, notice.record
         news = position in self.pending and position not in self._told
-        self._attempts.ended(position, record, read_back=read_back)
+        self._attempts.ended(position, record, read_back=notice.read_back)
         self._told[position] = record
+        if notice.kept:
+            self._kept.add(position)
         if news:
             self.collector.tell(self._attempts.counted(position, record))
 

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import pickle
+
 import distributed
 import numpy as np
 import pytest
 
 from executors import reduction
+from executors.collect import Collector
+from executors.dask.notices import Notice
+from executors.dask.remote_chunks import RemoteChunks
 from executors.execution import Storage, execute
 from executors.inputs.fileset import from_inputs
+from executors.ledger import ChunkRecord
 from executors.plan import plan_fileset
 from executors.results.state import RunIdentity, StateStore
 from executors.retry import RetryPolicy
 from executors.settings import ExecutorSettings
+from executors.task import PickledTask
+from executors.work import ChunkWork
 
 pytestmark = pytest.mark.xdist_group("dask")
 ITERATIVE = ExecutorSettings("iterative")
@@ -187,3 +195,21 @@ def test_what_a_worker_stored_and_could_not_tell_is_found(sample, counting, sche
         assert (found.record, found.accumulator) == (result.record, result.accumulator)
         with pytest.raises(RuntimeError, match="with a worker that is gone"):
             chunks.fetch(4)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_result_that_is_nowhere_any_more_is_computed_again(
+    kept, sample, counting, scheduler, tmp_path
+):
+    """A worker told that a chunk ended, and died with the result: was it stored?"""
+    items = planned(sample).items
+    collector = Collector(items, store=storage(tmp_path).store)
+    with distributed.Client(scheduler, set_as_default=False) as client:
+        task = PickledTask.of(collector.task(ChunkWork.of(counting())))
+        chunks = RemoteChunks(client, collector, task)
+        chunks.futures[0] = client.submit(max, [])  # a result that never comes
+        distributed.wait(chunks.futures[0])
+        record = ChunkRecord("mc", "f", "u", "Events", 0, 10, "done")
+        ended = pickle.dumps([Notice(0, record, read_back=False, kept=kept)])
+        chunks._hear({"ended": ended})
+        assert chunks._unfinished([0]) == ([] if kept else [0])

@@ -17,7 +17,7 @@ RECORD = ChunkRecord("mc", "f", "u", "Events", 0, 1, "done")
 def speak(topic, numbers):
     worker = get_worker()
     for number in numbers:
-        tell_soon(worker, topic, Notice(number, RECORD, read_back=False))
+        tell_soon(worker, topic, Notice(number, RECORD, read_back=False, kept=True))
     return worker.address
 
 
