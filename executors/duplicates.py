@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.pool import ThreadPool
 from typing import Any
 
 import fsspec
@@ -56,8 +56,8 @@ def check_duplicates(
             return _read(chunks, columns, policy)
 
         found: list[_Columns | str] = []
-        with ThreadPoolExecutor(min(OPENERS, len(files))) as pool:
-            for result in pool.map(read, files.values()):
+        with ThreadPool(min(OPENERS, len(files))) as pool:
+            for result in pool.imap(read, files.values()):
                 found.append(result)
                 done += 1
                 if looked is not None:

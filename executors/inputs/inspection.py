@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from multiprocessing.pool import ThreadPool
 from typing import NamedTuple
 from uuid import UUID
 
@@ -96,17 +96,21 @@ def _each(
     entries: Sequence[FileEntry],
     looked: Callable[[int, int], object] | None,
 ) -> list[FileFacts | UnreadableFileError]:
-    """Results of all files, in order; the first unexpected exception gives up the rest."""
-    pool = ThreadPoolExecutor(min(OPENERS, len(entries)))
-    try:
-        futures = [pool.submit(look, entry) for entry in entries]
-        for done, future in enumerate(as_completed(futures), 1):
-            future.result()
+    """Results of all files, in order; the first unexpected exception gives up the rest.
+
+    Threads of this pool end with the process: nobody who gives up waits for a server.
+    """
+    results: dict[int, FileFacts | UnreadableFileError] = {}
+
+    def place(numbered: tuple[int, FileEntry]) -> tuple[int, FileFacts | UnreadableFileError]:
+        return numbered[0], look(numbered[1])
+
+    with ThreadPool(min(OPENERS, len(entries))) as pool:
+        for number, result in pool.imap_unordered(place, enumerate(entries)):
+            results[number] = result
             if looked is not None:
-                looked(done, len(entries))
-        return [future.result() for future in futures]
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+                looked(len(results), len(entries))
+    return [results[number] for number in range(len(entries))]
 
 
 def _same_files(

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from executors.errors import ConfigurationError, first_line
+from executors.failures import kind_of
 from executors.redaction import redact
 from executors.retry import RetryPolicy
 
@@ -27,6 +28,25 @@ class Copied(NamedTuple):
     files: int
     size: int
     failed: list[tuple[str, str]]
+
+
+class _Stop:
+    """What XRootD's client asks and tells while it copies, of all files: whether to go on."""
+
+    asked = False
+
+    def should_cancel(self, job: int) -> bool:
+        """Whether the copy is to end."""
+        return self.asked
+
+    def begin(self, job: int, total: int, source: object, target: object) -> None:
+        """A copy begins."""
+
+    def update(self, job: int, processed: int, total: int) -> None:
+        """Bytes were copied."""
+
+    def end(self, job: int, results: object) -> None:
+        """A copy ended."""
 
 
 class Destination:
@@ -85,22 +105,33 @@ class Destination:
             names: Paths below it.
         """
 
+        stop = _Stop()
+
+        def passes(error: BaseException) -> bool:
+            return not stop.asked and kind_of(error) == "transient"
+
         def one(name: str) -> tuple[int, str]:
             try:
-                size, _ = self._retry.call(lambda: self._copy(directory / name, name), name)
+                size, _ = self._retry.call(
+                    lambda: self._copy(directory / name, name, stop), name, passes
+                )
             except OSError as error:
                 return 0, first_line(error)
             return size, ""
 
         with ThreadPoolExecutor(STREAMS) as pool:
-            results = list(pool.map(one, names))
+            try:
+                results = list(pool.map(one, names))
+            except BaseException:
+                stop.asked = True
+                raise
         failed = [(name, why) for name, (_, why) in zip(names, results, strict=True) if why]
         return Copied(len(names) - len(failed), sum(size for size, _ in results), failed)
 
-    def _copy(self, path: Path, name: str) -> int:
+    def _copy(self, path: Path, name: str, stop: _Stop | None = None) -> int:
         """Copy one file, return its size.
 
-        Raises: OSError.
+        Raises: OSError, also where it was stopped.
         """
         size, files, place = path.stat().st_size, self._files(), self._place(name)
         folder, _, last = place.partition("?")[0].rpartition("/")
@@ -114,7 +145,7 @@ class Destination:
             process = self._client.CopyProcess()
             process.add_job(str(path), self._server + draft, force=True)
             self._done(process.prepare())
-            self._done(process.run()[0])
+            self._done(process.run(stop)[0])
             status, found = files.stat(draft, timeout=TIMEOUT)
             self._done(status)
             if found.size != size:
@@ -143,7 +174,7 @@ class Destination:
 def results_of(directory: Path) -> list[str]:
     """Files of a run that are for people: neither ``state/`` nor what begins with a dot."""
     found = []
-    for folder, folders, files in os.walk(directory):
+    for folder, folders, files in os.walk(directory, followlinks=True):
         folders[:] = [name for name in folders if not name.startswith(".")]
         if Path(folder) == directory:
             folders[:] = [name for name in folders if name != "state"]

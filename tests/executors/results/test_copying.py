@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import signal
+import threading
+import time
 
 import pytest
 
@@ -45,6 +49,13 @@ def test_what_is_for_people_is_copied(output, xrootd):
     assert len(found) == 2
 
 
+def test_results_behind_a_link_are_results(output, tmp_path_factory):
+    far = tmp_path_factory.mktemp("far") / "events"
+    (output / "events").rename(far)
+    (output / "events").symlink_to(far)
+    assert results_of(output) == ["events/mc/a.root", "report.json"]
+
+
 def test_a_file_of_another_size_is_not_left_there(output, xrootd, monkeypatch):
     destination = Destination(xrootd.url("far"), RetryPolicy(2, 0.01))
     assert destination.copy(output, ["report.json"]).files == 1
@@ -70,3 +81,23 @@ def test_a_server_that_is_gone_is_told_for_every_file(output, xrootd):
     assert copied.files == 0
     assert [name for name, _ in copied.failed] == results_of(output)
     assert "Connection error" in copied.failed[0][1]
+
+
+def test_an_interrupt_does_not_wait_for_large_files(output, xrootd, monkeypatch):
+    """Each of four files would take a minute."""
+    destination = Destination(xrootd.url("far"))
+    process = destination._client.CopyProcess
+    slow = functools.partialmethod(process.add_job, xrate=10_000_000)
+    monkeypatch.setattr(process, "add_job", slow)
+    names = [f"{number}.root" for number in range(4)]
+    for name in names:
+        with (output / name).open("wb") as file:
+            file.truncate(600_000_000)
+    main = threading.main_thread().ident
+    timer = threading.Timer(2.0, signal.pthread_kill, (main, signal.SIGINT))
+    started = time.monotonic()
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        destination.copy(output, names)
+    assert time.monotonic() - started < 20
+    assert [path for path in xrootd.data.rglob("*") if path.is_file()] == []
