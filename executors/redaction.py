@@ -8,7 +8,7 @@ import re
 __all__ = ["RedactingFormatter", "redact"]
 
 HIDDEN = "***"
-_USER = re.compile(r"(?<=://)[^/\s\"'<>@\\]+@")
+_USER = re.compile(r"(?<=://)[^/\s\"'<>\\]+@")
 _QUERY = re.compile(
     r"(?<![A-Za-z0-9+.-])([A-Za-z][A-Za-z0-9+.-]*://[^\s\"'<>?\\]*[?])[^\s\"'<>\\]+"
 )

@@ -10,7 +10,7 @@ import platform
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -177,12 +177,15 @@ def check_workers(client: distributed.Client, probe: Probe | None = None) -> Non
     check_versions(client)
     if probe is None:
         return
-    shared = probe.ready() if isinstance(probe, OutputProbe) else None
-    answers = _ask(client, shared or probe)
-    complaints = [f"worker {worker}: {text}" for worker, text in answers.items() if text]
-    if shared is not None:
-        missing = shared.collect(0 if complaints else len(answers))
-        complaints += [missing] if missing else []
+    with ExitStack() as stack:
+        shared = probe.ready() if isinstance(probe, OutputProbe) else None
+        if shared is not None:
+            stack.callback(shared.clear)
+        answers = _ask(client, shared or probe)
+        complaints = [f"worker {worker}: {text}" for worker, text in answers.items() if text]
+        if shared is not None:
+            missing = shared.collect(0 if complaints else len(answers))
+            complaints += [missing] if missing else []
     if complaints:
         raise ConfigurationError(complaints[0])
 

@@ -135,7 +135,7 @@ def job_options(
         "protocol": "tls://" if files else "tcp://",
         "security": _worker_security(site, files),
         "death_timeout": int(site.death_timeout.total_seconds()),
-        "python": site.python or shell_word(sys.executable),
+        "python": site.python or _word("the path of this Python", sys.executable),
         "worker_extra_args": _worker_arguments(site),
         "job_script_prologue": _prologue(settings, site, watched),
         "job_extra_directives": _directives(site, files, run),
@@ -149,7 +149,7 @@ def _worker_security(site: SiteSettings, files: TlsFiles | None) -> Security | N
     if files is None:
         return None
     names = [path.name if site.credentials == "transfer" else str(path) for path in files]
-    ca, cert, key = map(shell_word, names)
+    ca, cert, key = (_word("the path of a credential", name) for name in names)
     paths = {"tls_ca_file": ca, "tls_worker_cert": cert, "tls_worker_key": key}
     return Security(require_encryption=True, **paths)
 
@@ -176,14 +176,23 @@ def _prologue(settings: ExecutorSettings, site: SiteSettings, watched: bool) -> 
         **settings.environment(),
         **site.environment,
     }
-    exports = []
-    for name, value in variables.items():
-        try:
-            exports.append(f"export {name}={shell_word(value)}")
-        except ValueError as error:
-            msg = f"environment variable {name} cannot be handed to jobs: it {first_line(error)}"
-            raise ConfigurationError(msg) from error
+    exports = [
+        f"export {name}={_word(f'environment variable {name}', value)}"
+        for name, value in variables.items()
+    ]
     return [*exports, *_token(site), *site.prologue]
+
+
+def _word(what: str, text: str) -> str:
+    """A word of a job's script or submit file.
+
+    Raises: ConfigurationError where a shell would take it for something else.
+    """
+    try:
+        return shell_word(text)
+    except ValueError as error:
+        msg = f"{what} cannot be handed to jobs: it {first_line(error)}"
+        raise ConfigurationError(msg) from error
 
 
 def _token(site: SiteSettings) -> list[str]:
@@ -213,7 +222,7 @@ def _directives(site: SiteSettings, files: TlsFiles | None, run: str) -> dict[st
         lines["request_gpus"] = site.request_gpus
     lines[site.walltime_directive] = int(site.walltime.total_seconds())
     if site.proxy_path is not None:
-        lines["x509userproxy"] = shell_word(str(site.proxy_path))
+        lines["x509userproxy"] = _word("the path of the proxy", str(site.proxy_path))
     for name in ("accounting_group", "accounting_group_user"):
         if getattr(site, name) is not None:
             lines[name] = getattr(site, name)

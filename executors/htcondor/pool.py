@@ -75,7 +75,7 @@ def open_htcondor(
             security, files = stack.enter_context(run_credentials(directory))
         options = job_options(settings, files, run, watched=watched)
         if site.log_directory is not None:
-            Path(site.log_directory).mkdir(parents=True, exist_ok=True)
+            _make_logs(Path(site.log_directory))
         cluster = stack.enter_context(
             WorkerCluster(
                 worker_security=options.pop("security"),
@@ -113,6 +113,14 @@ def _check_site(site: SiteSettings) -> None:
         check_proxy(site.proxy_path, site.credential_lifetime)
     if site.token is not None:
         check_token(Path(site.token), site.credential_lifetime)
+
+
+def _make_logs(directory: Path) -> None:
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        msg = f"log_directory {directory} cannot be made ({error.strerror}); set another one"
+        raise ConfigurationError(msg) from error
 
 
 def _scheduler_options(site: SiteSettings) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import subprocess
 import threading
 import time
@@ -22,6 +23,7 @@ INTERVAL = 5.0  # seconds between two looks at the queue; chosen, a schedd notic
 FIRST_CHANCES = 3  # jobs that may fail for each job wanted before a run counts as hopeless; chosen
 LONGEST = 300.0  # seconds between two tries of a condor_submit that fails; chosen
 TIMEOUT = 60.0  # seconds that condor_q may take; chosen
+_JOB = re.compile(r"(?P<job>\d+\.\d+)\s+(?P<status>\d+)\s+(?P<reason>.*)")
 _HELD = 5  # HTCondor's JobStatus
 _GONE = (3, 4)  # removed, completed
 
@@ -181,8 +183,8 @@ def read_queue(constraint: str, arguments: Sequence[str] = ()) -> dict[str, JobS
         return None
     jobs: dict[str, JobState] = {}
     for line in done.stdout.splitlines():
-        job, status, reason = line.split(None, 2)
-        jobs[job] = JobState(int(status), reason.strip())
+        if found := _JOB.fullmatch(line):  # else the rest of a reason with line breaks
+            jobs[found["job"]] = JobState(int(found["status"]), found["reason"].strip())
     return jobs
 
 

@@ -65,12 +65,13 @@ def _text(path: Path) -> str:
 
 def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     """Build a JSON object, refusing a key that appears twice."""
-    keys = [key for key, _ in pairs]
-    for key in keys:
-        if keys.count(key) > 1:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
             msg = f"key {key!r} appears twice in one object; merge or rename the two entries"
             raise ConfigurationError(msg)
-    return dict(pairs)
+        found[key] = value
+    return found
 
 
 def parse_fileset(

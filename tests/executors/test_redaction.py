@@ -18,6 +18,7 @@ SECRET = "eyJhbGciOi.J9_x-y/z+w=="
         f"https://host/a.root?authz={SECRET}",
         f"https://host:80/a.root?x=1&access_token={SECRET}&y=2",
         f"root://me:{SECRET.replace('/', '')}@host//store/a.root",
+        "https://me:half@eyJhbGciOi@host/a.root",
         f"[3010] Unable to open /store/a.root?authz=Bearer%20{SECRET}; permission denied",
         f"authorization: Bearer {SECRET}",
         f"url=URL('https://host/a.root?X-Amz-Signature={SECRET}')",

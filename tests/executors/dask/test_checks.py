@@ -37,6 +37,18 @@ def test_workers_of_this_environment_pass(client, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_worker_that_cannot_answer_leaves_no_token(client, tmp_path, monkeypatch):
+    def unanswered(*_):
+        msg = "worker tcp://gone cannot be checked"
+        raise ConfigurationError(msg)
+
+    monkeypatch.setattr(checks, "check_versions", lambda _: None)
+    monkeypatch.setattr(checks, "_ask", unanswered)
+    with pytest.raises(ConfigurationError, match="cannot be checked"):
+        check_workers(client, OutputProbe(tmp_path))
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_software_names_what_decides_a_number():
     found = software()
     assert found["python"] == ".".join(map(str, sys.version_info[:2]))

@@ -295,6 +295,25 @@ def test_environment_that_a_shell_would_read_is_refused(monkeypatch):
         described(load_site("generic"))
 
 
+def test_a_python_that_a_shell_would_divide_is_refused(monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/home/muon/my env/bin/python")
+    with pytest.raises(ConfigurationError, match="this Python cannot be handed to jobs: it must"):
+        described(load_site("generic"))
+
+
+def test_a_log_directory_that_cannot_be_made_is_named(tmp_path, monkeypatch):
+    from executors.htcondor.pool import open_htcondor
+
+    (tmp_path / "file").write_text("")
+    monkeypatch.setattr("shutil.which", lambda name: f"/usr/bin/{name}")
+    text = f"log_directory: {tmp_path}/file/logs\ntls: false\n"
+    site = load_site(written(tmp_path, text))
+    settings = ExecutorSettings("htcondor", workers=1, site=site, insecure=True)
+    complaint = f"log_directory {tmp_path}/file/logs cannot be made .Not a directory."
+    with pytest.raises(ConfigurationError, match=complaint), open_htcondor(settings):
+        pass
+
+
 def test_dry_run_prints_what_is_submitted(repository, sample):
     processor = f"{repository}/tests/executors/counting.py:Counting"
     command = [sys.executable, "run_processor.py", processor, str(sample[0]), "--test"]

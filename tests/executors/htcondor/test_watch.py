@@ -137,7 +137,7 @@ def test_what_condor_q_prints_is_read(tmp_path, monkeypatch):
     script.write_text(
         f"#!{sys.executable}\n"
         "print('7.0\\t2\\tundefined')\n"
-        "print('8.0\\t5\\tError from slot1: no such file')\n"
+        "print('8.0\\t5\\tError from slot1: no such file\\nor directory')\n"
     )
     script.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
