@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: the first ends a run in order, the second at once."""
+"""Ctrl-C, SIGTERM, a terminal that is gone: the first ends a run in order, the second at once."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
+
+from executors.uninterrupted import STOPPING
 
 __all__ = ["Interrupts"]
 
@@ -35,6 +37,7 @@ class Interrupts:
 
     def __init__(self) -> None:
         self._first: float | None = None
+        self._terminals: list[int] = []
         self._last_words: list[Callable[[], object]] = []
 
     def at_once(self, action: Callable[[], object]) -> None:
@@ -47,9 +50,11 @@ class Interrupts:
         if threading.current_thread() is not threading.main_thread():
             yield self
             return
-        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-        if before[signal.SIGINT] is signal.SIG_IGN:  # a shell put it into the background
-            del before[signal.SIGINT]
+        before = {number: signal.getsignal(number) for number in STOPPING}
+        for number in (signal.SIGINT, signal.SIGHUP):
+            if before[number] is signal.SIG_IGN:  # a shell in the background, or nohup
+                del before[number]
+        self._terminals = [stream for stream in (1, 2) if os.isatty(stream)]
         atexit.register(_ignore, *before)  # before others are: it runs after them
         for number in before:
             signal.signal(number, self._stop)
@@ -63,11 +68,21 @@ class Interrupts:
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
+        if number == signal.SIGHUP:
+            self._silence()
         if self._first is None:
             self._first = now
             raise KeyboardInterrupt
         if now - self._first > TOGETHER:
             self._end()
+
+    def _silence(self) -> None:
+        """Lead what is written to a terminal that is gone nowhere: it would raise."""
+        for stream in self._terminals:
+            if not os.isatty(stream):
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, stream)
+                os.close(nowhere)
 
     def _end(self) -> None:
         """End without a look back."""

@@ -31,10 +31,14 @@ def main(argv: Sequence[str]) -> int:
     except (ValueError, OSError) as error:
         complain(error, verbose=options.verbose)
         return 2
+    except KeyboardInterrupt:
+        complain("interrupted; nothing was changed but figures")
+        return 130
     return 0
 
 
 def _show(directory: Path, *, redraw: bool) -> None:
+    from commands.run_report import UNDRAWN
     from executors.report.build import NAME, read_report, write_report
 
     report = read_report(directory)
@@ -48,6 +52,7 @@ def _show(directory: Path, *, redraw: bool) -> None:
         return
     if redraw:
         report["validation"] = _redraw(report, directory.absolute())
+        report["notes"] = [note for note in report["notes"] if note != UNDRAWN]
         write_report(directory / NAME, report)
         report = read_report(directory)
         results().print(f"drawn again: {directory / 'plots'}")

@@ -28,9 +28,8 @@ __all__ = ["main"]
 
 DASK_REPORT = "dask-report.html"
 BEFORE = "interrupted before the first chunk; nothing is lost, give the same command again"
-AFTER = "interrupted after the last chunk; the same command with --resume does the rest"
+AFTER = "interrupted; what is done is kept: the same command with --resume does the rest"
 UNJOINED = "the event files of the chunks are not joined; --resume --merge {mode} does it"
-UNDRAWN = "not everything was compared and drawn; `report --redraw` does it"
 
 
 def main(argv: Sequence[str]) -> int:
@@ -114,26 +113,32 @@ def _execute(preparation: Preparation, output: Path, lock: OutputLock) -> int:
         account.begin()
         journal.begin()
 
-    with account, journal:
-        with ConsoleProgress(plan.events, len(plan.items), description.processor["name"]) as bar:
-            result = execute(
-                plan,
-                processor,
-                settings,
-                listener=bar,
-                probe=OutputProbe(output),
-                ready=begin,
-                retry=preparation.retry,
-                storage=storage,
-                performance=output / DASK_REPORT if preparation.options.dask_report else None,
-                tell=bar.say,
-            )
-        if result.error is not None and not account.begun:
-            raise result.error
-        report = _conclude(account, processor, result, merged, preparation)
-    if result.error is None and not report["exit"]["interrupted"]:
-        report = _tidy(preparation, output, lock, report)
-    print_summary(report, output)
+    try:
+        with account, journal:
+            name = description.processor["name"]
+            with ConsoleProgress(plan.events, len(plan.items), name) as bar:
+                result = execute(
+                    plan,
+                    processor,
+                    settings,
+                    listener=bar,
+                    probe=OutputProbe(output),
+                    ready=begin,
+                    retry=preparation.retry,
+                    storage=storage,
+                    performance=output / DASK_REPORT if preparation.options.dask_report else None,
+                    tell=bar.say,
+                )
+            if result.error is not None and not account.begun:
+                raise result.error
+            report = _conclude(account, processor, result, merged, preparation)
+        if result.error is None and not report["exit"]["interrupted"]:
+            report = _tidy(preparation, output, lock, report)
+        print_summary(report, output)
+    except KeyboardInterrupt as stopped:
+        if account.begun:
+            raise KeyboardInterrupt(AFTER) from stopped
+        raise
     if result.error is not None and not result.interrupted:
         complain(result.error, verbose=verbose)
     status: int = report["exit"]["status"]
@@ -147,20 +152,15 @@ def _tidy(
 
     Not after an error or an interrupt: what unfinished chunks left may belong to results that a
     resumed run finds.
-
-    Raises: KeyboardInterrupt that says what to do.
     """
     from commands.result_copy import copy_results
     from executors.results.output import sweep
 
-    try:
-        sweep(output, {name for data in report["datasets"].values() for name in data["outputs"]})
-        if preparation.destination is None:
-            return report
-        lock.require()
-        return copy_results(preparation.destination, output, report)
-    except KeyboardInterrupt as stopped:
-        raise KeyboardInterrupt(AFTER) from stopped
+    sweep(output, {name for data in report["datasets"].values() for name in data["outputs"]})
+    if preparation.destination is None:
+        return report
+    lock.require()
+    return copy_results(preparation.destination, output, report)
 
 
 def _resume(preparation: Preparation, store: StateStore, merged: MergedFiles) -> Resumption:
@@ -235,6 +235,7 @@ def _conclude(
     preparation: Preparation,
 ) -> dict[str, Any]:
     """Write histograms, report, joined files, figures; a failure is told, the rest is kept."""
+    from commands.run_report import UNDRAWN
     from executors.earlier import pictures
     from executors.results.histograms import NAME, write_histograms
     from executors.results.merging import merge_outputs
@@ -246,12 +247,12 @@ def _conclude(
         for dataset, content in result.accumulator.items():
             content["outputs"] = merged.located(names[dataset])
 
-    locate()
-    account.write(result, notes=[UNDRAWN])
     finish, doing = getattr(processor, "finish", None), "writing histograms"
     verbose, mode = preparation.options.verbose, preparation.options.merge
     undone = UNDRAWN
     try:
+        locate()
+        account.write(result, notes=[UNDRAWN])
         write_histograms(output / NAME, result.accumulator)
         if mode != "none" and result.error is None:
             doing = f"joining files (--resume --merge {mode} does it again)"

@@ -18,8 +18,9 @@ from executors.results.state import StateStore
 from executors.resume import Resumption
 from executors.settings import ExecutorSettings
 
-__all__ = ["RunReport"]
+__all__ = ["UNDRAWN", "RunReport"]
 
+UNDRAWN = "not everything was compared and drawn; `report --redraw` does it"
 UNFINISHED = "written before the first chunk; the run was killed, or goes on (see `report`)"
 
 
