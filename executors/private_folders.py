@@ -7,6 +7,7 @@ import logging
 import os
 import shutil
 import socket
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
@@ -30,7 +31,7 @@ def private_folder(directory: Path) -> Iterator[Path]:
     """A folder of mode 0700 below ``directory`` for as long as this process needs it.
 
     Folders of runs that were killed are removed first: those whose process on this machine is
-    gone, and others that are older than `LONGEST`.
+    gone, and others that are older than `LONGEST`. A run keeps nothing but ``*.pem`` in its folder.
 
     Raises: OSError where it cannot be made.
     """
@@ -58,11 +59,22 @@ def _machine() -> dict[str, object]:
 def _remove_left_behind(directory: Path) -> None:
     for folder in directory.glob(f"{PREFIX}*"):
         try:
-            if folder.is_dir() and not folder.is_symlink() and _is_left_behind(folder):
+            if _is_of_a_run(folder) and _is_left_behind(folder):
                 shutil.rmtree(folder)
                 logger.info("removed %s, left behind by a run that was killed", folder)
         except OSError as error:
             logger.debug("%s was not removed: %s", folder, first_line(error))
+
+
+def _is_of_a_run(folder: Path) -> bool:
+    """Whether a folder can only have been made here: nobody else's is ever removed."""
+    found = folder.lstat()
+    private = stat.S_ISDIR(found.st_mode) and stat.S_IMODE(found.st_mode) == stat.S_IRWXU
+    if not private or found.st_uid != os.geteuid():
+        return False
+    names = {path.name for path in folder.iterdir()}
+    # a run may have been killed before it wrote anything
+    return not names or (OWNER in names and all(name.endswith(".pem") for name in names - {OWNER}))
 
 
 def _is_left_behind(folder: Path) -> bool:

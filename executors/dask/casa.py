@@ -14,7 +14,7 @@ from executors.settings import ExecutorSettings
 __all__ = ["casa_security"]
 
 SECRETS = "/etc/cmsaf-secrets"
-"""Where coffea-casa mounts certificates: ca.pem, hostcert.pem, hostkey.pem."""
+"""Where coffea-casa mounts ca.pem, hostcert.pem and, where that does not hold it, hostkey.pem."""
 SECRETS_VARIABLE = "FLASHBREW_CASA_SECRETS"
 
 
@@ -29,8 +29,11 @@ def casa_security(settings: ExecutorSettings) -> Security:
         return security_from_files(settings.tls)
     folder = Path(os.environ.get(SECRETS_VARIABLE) or SECRETS)
     if folder.is_dir():
-        names = ("ca.pem", "hostcert.pem", "hostkey.pem")
-        return security_from_files(TlsFiles(*(folder / name for name in names)))
+        certificate, key = folder / "hostcert.pem", folder / "hostkey.pem"
+        # newer deployments mount one file with both
+        return security_from_files(
+            TlsFiles(folder / "ca.pem", certificate, key if key.exists() else certificate)
+        )
     security = security_from_configuration()
     if security is None:
         msg = (

@@ -105,7 +105,7 @@ def site_of(settings: ExecutorSettings) -> SiteSettings:
     if site.exposed_dashboard and not settings.insecure:
         msg = (
             f"dashboard_address {site.dashboard_address} is open to other machines and asks for no "
-            "password; use 127.0.0.1 and an ssh tunnel, or add --insecure"
+            "password; use 127.0.0.1 and an ssh tunnel, or add --insecure, which gives up TLS too"
         )
         raise ConfigurationError(msg)
     return site

@@ -62,7 +62,7 @@ def test_a_live_run_keeps_its_folder_whatever_its_age(tmp_path, other_run):
 @pytest.mark.parametrize(("age", "kept"), [(0.9, True), (1.1, False)])
 def test_of_another_machine_or_container_only_the_age_is_known(tmp_path, key, age, kept):
     theirs = tmp_path / "run-theirs"
-    theirs.mkdir()
+    theirs.mkdir(mode=0o700)
     nobody = private_folders._machine() | {"pid": 2**30, key: "another"}
     (theirs / OWNER).write_text(json.dumps(nobody))
     then = time.time() - age * LONGEST
@@ -74,7 +74,7 @@ def test_of_another_machine_or_container_only_the_age_is_known(tmp_path, key, ag
 @pytest.mark.parametrize("content", [None, "{", "[]", '{"host": 1}'])
 def test_a_folder_without_owner_is_kept_while_it_is_young(tmp_path, content):
     theirs = tmp_path / "run-theirs"
-    theirs.mkdir()
+    theirs.mkdir(mode=0o700)
     if content is not None:
         (theirs / OWNER).write_text(content)
     with private_folder(tmp_path):
@@ -91,3 +91,23 @@ def test_what_is_no_folder_of_a_run_is_left_alone(tmp_path):
     with private_folder(tmp_path):
         pass
     assert {path.name for path in tmp_path.iterdir()} == {"logs", "target", "run-link"}
+
+
+@pytest.mark.parametrize(
+    ("mode", "names"),
+    [
+        (0o755, [OWNER]),
+        (0o700, ["results.root"]),
+        (0o700, [OWNER, "results.root"]),
+        (0o700, ["key.pem"]),
+    ],
+)
+def test_a_folder_that_no_run_made_is_kept_for_ever(tmp_path, mode, names):
+    theirs = tmp_path / "run-2018A"
+    theirs.mkdir(mode=mode)
+    for name in names:
+        (theirs / name).write_text(json.dumps(private_folders._machine() | {"pid": 2**30}))
+    then = time.time() - 2 * LONGEST
+    os.utime(theirs, (then, then))
+    with private_folder(tmp_path):
+        assert theirs.exists()

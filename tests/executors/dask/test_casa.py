@@ -74,3 +74,14 @@ def test_another_kind_of_address_is_refused(monkeypatch):
     monkeypatch.setenv(CASA_VARIABLE, "localhost:8786")
     with pytest.raises(ConfigurationError, match="must look like"):
         ExecutorSettings("casa")
+
+
+def test_one_file_may_hold_certificate_and_key(
+    sample, counting, casa, certificates, monkeypatch, tmp_path
+):
+    (tmp_path / "ca.pem").write_bytes(certificates.ca.read_bytes())
+    both = certificates.cert.read_bytes() + certificates.key.read_bytes()
+    (tmp_path / "hostcert.pem").write_bytes(both)
+    monkeypatch.setenv(SECRETS_VARIABLE, str(tmp_path))
+    with open_client(ExecutorSettings("casa")) as client:
+        assert client.nthreads()
