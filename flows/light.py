@@ -12,7 +12,7 @@ from torch import Tensor
 from flows.relations import given_column
 from flows.transform import Given, Transform, TransformError
 
-__all__ = ["LIGHT_SPEED", "AfterLight"]
+__all__ = ["LEAST_SINE", "LIGHT_SPEED", "AfterLight"]
 
 LIGHT_SPEED = 299.792458
 """mm/ns."""

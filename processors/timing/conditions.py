@@ -8,9 +8,18 @@ from typing import Any
 import numpy as np
 
 from flows.features import AfterLight
-from flows.light import LIGHT_SPEED
+from flows.light import LEAST_SINE, LIGHT_SPEED
 
-__all__ = ["CONTEXT", "EXIT", "FURTHER", "SPREAD", "UNITS", "conditions", "conditions_of"]
+__all__ = [
+    "CONTEXT",
+    "EXIT",
+    "FURTHER",
+    "SPREAD",
+    "UNITS",
+    "along",
+    "conditions",
+    "conditions_of",
+]
 
 CONTEXT = ("z", "theta", "p")
 """Position along the bar, polar angle, momentum: what a model must take."""
@@ -23,6 +32,21 @@ where the particle is hardly faster than its light."""
 UNITS = {"z": "mm", "theta": "deg", "p": "GeV", EXIT: "mm", SPREAD: "ns"}
 """Of all conditions."""
 _GEOMETRY = ("gap_mm", "thickness_mm", "bar_low_mm", "bar_high_mm")
+
+
+def along(theta: np.ndarray, depth: float) -> np.ndarray:
+    """How far along the bar a straight track comes on a way across it, mm, shape of ``theta``.
+
+    Arguments:
+        theta: Polar angle, degrees; one that is exactly along the bar is given the least sine.
+        depth: Across the bar, mm.
+
+    Example:
+        >>> along(np.array([45.0, 135.0]), 5.0).round(6).tolist()
+        [5.0, -5.0]
+    """
+    inside = np.clip(np.radians(theta), LEAST_SINE, np.pi - LEAST_SINE)
+    return depth / np.tan(inside)
 
 
 def conditions(
@@ -58,7 +82,7 @@ def _further(context: np.ndarray, definitions: Mapping[str, Any]) -> tuple[np.nd
     z, theta, p = context[..., 0], np.radians(context[..., 1]), context[..., 2]
     depth = definitions["lever_arm_mm"] - definitions["gap_mm"]
     low, high = definitions["bar_low_mm"], definitions["bar_high_mm"]
-    cosine, sine = np.cos(theta), np.sin(theta)
+    cosine, sine = np.cos(theta), np.maximum(np.sin(theta), LEAST_SINE)
     with np.errstate(divide="ignore", invalid="ignore"):
         entrance = z - depth * cosine / sine
         across = definitions["thickness_mm"] / sine

@@ -12,7 +12,7 @@ from processors.counters import Counters
 from processors.identity import EventIds
 from processors.timing.before_light import COUNTER as BEFORE_LIGHT
 from processors.timing.before_light import count_before_light
-from processors.timing.conditions import conditions_of
+from processors.timing.conditions import along, conditions_of
 from processors.timing.config import GAP, TimingConfig
 from processors.timing.hits import BarHits, photon_yield
 
@@ -85,8 +85,7 @@ def contexts(hits: BarHits, depth: float, config: TimingConfig) -> np.ndarray:
         depth: How far behind the entrance the model's z lies, mm.
         config: Geometry.
     """
-    with np.errstate(divide="ignore", invalid="ignore"):
-        z = hits.z + (depth - config.hit_depth) / np.tan(np.radians(hits.theta))
+    z = hits.z + along(hits.theta, depth - config.hit_depth)
     mirrored = config.bar_low + config.bar_high - z
     low = np.stack([mirrored, 180.0 - hits.theta, hits.p], axis=1)
     high = np.stack([z, hits.theta, hits.p], axis=1)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from flows.features import AfterLight
-from processors.timing.conditions import CONTEXT, EXIT, FURTHER, conditions
+from processors.timing.conditions import CONTEXT, EXIT, FURTHER, along, conditions
 from samples.timing.bar import Bar
 from samples.timing.muons import Gun, cross, shoot
 
@@ -65,6 +65,20 @@ def test_first_light_comes_from_the_entrance_or_the_exit():
     assert spread == pytest.approx(exit_ - entrance, abs=1e-9)
     assert np.sum(spread < 0) > 10
     assert np.sum(spread > 0) > 10
+
+
+def test_tracks_exactly_along_the_bar_leave_at_its_ends():
+    context = np.array([[100.0, 0.0, 2.0], [100.0, 180.0, 2.0]])
+    exits, spread = conditions(context, NAMES, definitions(0.0)).T[3:]
+    assert exits.tolist() == [770.0, -735.0]
+    slowness = np.hypot(2.0, AfterLight.mass) / 2.0 - AfterLight.index * np.array([1.0, -1.0])
+    assert spread == pytest.approx(np.array([670.0, 835.0]) * slowness / 299.792458, rel=1e-9)
+
+
+@pytest.mark.parametrize("theta", [0.0, 180.0])
+def test_no_depth_is_no_way_along_the_bar_at_any_angle(theta):
+    assert along(np.array([theta]), 0.0) == 0.0
+    assert np.isfinite(along(np.array([theta]), 5.0))
 
 
 def test_models_that_know_no_exit_get_none_and_others_must_know_their_bar():

@@ -9,12 +9,24 @@ import pytest
 from scipy import stats
 
 from flows.noise import Identity
+from flows.resident import resident
 from processors.counters import Counters
+from processors.identity import EventIds
 from processors.jagged import Flat
 from processors.timing.config import TimingConfig
-from processors.timing.hits import bar_hits, photon_yield
+from processors.timing.hits import BarHits, bar_hits, photon_yield
+from processors.timing.processor import Timing
 from processors.timing.reading import OPTICAL
-from processors.timing.sensors import BELOW_ONE, _depth, _quantile, contexts, poisson
+from processors.timing.sensors import (
+    BELOW_ONE,
+    COUNTERS,
+    Seen,
+    _depth,
+    _quantile,
+    contexts,
+    poisson,
+    see,
+)
 from samples.timing import bar as toy
 
 NUMBERS = 20_000
@@ -79,6 +91,43 @@ def deposits(counts, **columns) -> Flat:
         "origin": np.zeros(number, dtype=np.int64),
     }
     return Flat(np.asarray(counts), values | {k: np.asarray(v) for k, v in columns.items()})
+
+
+def light_of(hits: BarHits, **options) -> tuple[Seen, Counters]:
+    """What the included model draws for hits, what is counted."""
+    counters, events = Counters(dict.fromkeys(COUNTERS, 0)), len(hits.counts)
+    zero, fold = np.zeros(events, dtype=np.uint32), np.zeros(len(hits.event), dtype=np.int64)
+    ids = EventIds(zero, zero, np.arange(events, dtype=np.uint64), digested=True)
+    model, config = resident(Timing.default_bundles()[0], "cpu"), TimingConfig(**options)
+    return see(hits, fold, ids, model, config, "bars", counters), counters
+
+
+def muons(z, theta, p, energy=2e-3) -> BarHits:
+    """One muon per event in bar 0."""
+    angle, number = np.radians(theta), len(z)
+    momentum = {"x": np.sin(angle) * p, "y": np.zeros(number), "z": np.cos(angle) * p}
+    columns = {f"momentum.{axis}": values for axis, values in momentum.items()}
+    columns |= {"position.z": np.asarray(z), "EDep": np.full(number, energy)}
+    hits = bar_hits(
+        deposits(np.ones(number, dtype=np.int64), **columns), TimingConfig(), Counters()
+    )
+    # degrees as they were given, to the last bit
+    return hits._replace(theta=np.asarray(theta, dtype=np.float64))
+
+
+@pytest.mark.parametrize("outside", ["flag", "clip"])
+def test_muons_exactly_along_the_bar_are_seen_at_both_ends_and_lie_outside(outside):
+    seen, counters = light_of(
+        muons([0.0, 0.0, 0.0], [0.0, 180.0, 0.45], np.full(3, 2.0), 0.1), outside=outside
+    )
+    assert seen.outside.all()
+    assert counters["contexts.nonfinite"] == 0
+    assert counters["contexts.outside_training_range"] == 6
+    # 0.45 degrees from the bar a muon crosses as much of it: the ends stop all of them
+    assert np.isfinite(seen.mean).all()
+    assert seen.mean[0] == pytest.approx(seen.mean[2], rel=0.1)
+    assert seen.mean[1] == pytest.approx(seen.mean[2, ::-1], rel=0.1)
+    assert (seen.counts > 0).all()
 
 
 def test_deposits_of_a_particle_in_a_bar_are_summed_the_first_tells_where():
