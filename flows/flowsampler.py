@@ -161,6 +161,15 @@ class FlowSampler(ResidentModel):
         counters["samples"] = len(values)
         return Sampled(values[:, 0].cpu().numpy(), far, counters, {"repeated": done})
 
+    def outside_training_range(self, conditions: Array) -> NDArray[np.bool_]:
+        """Rows ``(n,)`` with a condition outside its training range; none that is not finite.
+
+        Arguments:
+            conditions: ``(n, C)`` in the card's order and units.
+        Raises: ValueError if the shapes do not match the card.
+        """
+        return self._checked(conditions, len(np.atleast_1d(conditions)), "flag")[1]
+
     @property
     def counts_samples(self) -> bool:
         """Tell whether the model knows how many samples a context has."""

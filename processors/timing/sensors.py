@@ -12,7 +12,7 @@ from processors.counters import Counters
 from processors.identity import EventIds
 from processors.timing.before_light import COUNTER as BEFORE_LIGHT
 from processors.timing.before_light import count_before_light
-from processors.timing.conditions import along, conditions_of
+from processors.timing.conditions import CONTEXT, along, conditions_of
 from processors.timing.config import GAP, TimingConfig
 from processors.timing.hits import BarHits, photon_yield
 
@@ -26,6 +26,8 @@ MOST_SAMPLES = 4 << 16
 """Photons of a hit at a sensor that there is noise for; more are counted, not made."""
 BELOW_ONE = 1.0 - 2.0**-53
 """Largest number below 1: half a step under it is not representable."""
+CHANGED = {"clip": "contexts.clipped", "drop": "contexts.dropped"}
+"""Counters of contexts outside the training ranges by what becomes of them."""
 COUNTERS = (
     "objects.Photon.out",
     "objects.Photon.negative",
@@ -35,8 +37,7 @@ COUNTERS = (
     "contexts.in",
     "contexts.nonfinite",
     "contexts.outside_training_range",
-    "contexts.clipped",
-    "contexts.dropped",
+    *CHANGED.values(),
 )
 
 
@@ -46,6 +47,10 @@ class Model(Protocol):
     card: Any
     digest: str
     counts_samples: bool
+
+    def outside_training_range(self, conditions: np.ndarray) -> np.ndarray:
+        """Tell which contexts have a condition outside its training range."""
+        ...
 
     def mean_numbers(self, conditions: np.ndarray, *, outside: Any) -> Any:
         """Mean number of photons per GeV of every context."""
@@ -65,7 +70,8 @@ class Seen(NamedTuple):
         mean: Expected numbers, ``(n, 2)``.
         counts: Drawn numbers of photons, ``(n, 2)``.
         outside: Context outside the training range, ``(n, 2)``.
-        contexts: z in mm, θ in degrees, p in GeV as the model takes them, ``(n, 2, 3)``.
+        contexts: z in mm, θ in degrees, p in GeV where the model has its z, ``(n, 2, 3)``; as they
+            are, also where the model is given others.
         delays: Times of the photons after the entrance of the particle, ns, ``(counts.sum(),)``,
             those of a row next to each other.
     """
@@ -113,33 +119,42 @@ def see(
         counters: :data:`COUNTERS` are added to.
     """
     context = contexts(hits, _depth(model, config), config)
-    given = conditions_of(model.card, context)
-    how = "clip" if config.outside == "clip" else "flag"
+    flat = context.reshape(-1, context.shape[-1])
+    given = conditions_of(model.card, flat)
+    outside, how = model.outside_training_range(given), "flag"
+    if config.outside == "clip":
+        given, how = conditions_of(model.card, _clipped(model.card, flat, outside)), "clip"
     mean = _means(hits, given, model, config, how, counters)
     identity = _identity(hits, fold, ids, config.seed, dataset)
-    usable = np.isfinite(given).all(axis=2)
-    wanted = poisson(np.where(usable, mean, 0.0).ravel(), identity)
+    usable = np.isfinite(given).all(axis=1)
+    seeing = usable & ~outside if config.outside == "drop" else usable
+    wanted = poisson(np.where(seeing, mean.ravel(), 0.0), identity)
     counts = np.minimum(wanted, MOST_SAMPLES)
     counters["objects.Photon.beyond_limit"] += int((wanted - counts).sum())
-    flat = given.reshape(-1, given.shape[-1])
-    drawn = model.sample_repeated(flat, counts, identity, outside=how)
+    drawn = model.sample_repeated(given, counts, identity, outside=how)
     counters.model(model.digest, drawn.work)
-    outside, delays = drawn.outside, drawn.targets
-    if config.outside == "drop":
-        counters["contexts.dropped"] += int(outside.sum())
-        delays = delays[np.repeat(~outside, counts)]
-        counts = np.where(outside, 0, counts)
+    delays = drawn.targets
     finite = np.isfinite(delays)
     counters["objects.Photon.nonfinite"] += int((~finite).sum())
     if not finite.all():
         row = np.repeat(np.arange(len(counts)), counts)
         counts, delays = np.bincount(row[finite], minlength=len(counts)), delays[finite]
-    _count(counters, drawn.counters, usable, delays)
-    early = count_before_light(model.card.layout, flat, counts, delays)
+    _count_contexts(counters, usable, outside, config)
+    counters["objects.Photon.clipped"] += drawn.counters["clipped"]
+    counters["objects.Photon.out"] += len(delays)
+    counters["objects.Photon.negative"] += int((delays < 0).sum())
+    early = count_before_light(model.card.layout, given, counts, delays)
     if early is not None:
         counters[BEFORE_LIGHT] += early
     shape = mean.shape
     return Seen(mean, counts.reshape(shape), outside.reshape(shape), context, delays)
+
+
+def _clipped(card: Any, contexts: np.ndarray, outside: np.ndarray) -> np.ndarray:
+    """Contexts ``(n, 3)``, those outside the training ranges moved to their edges."""
+    ranges = (card.ranges.get(name) for name in CONTEXT)
+    low, high = zip(*((one.low, one.high) if one else (-np.inf, np.inf) for one in ranges))
+    return np.where(outside[:, None], np.clip(contexts, low, high), contexts)
 
 
 def _depth(model: Model, config: TimingConfig) -> float:
@@ -159,9 +174,9 @@ def _means(
 ) -> np.ndarray:
     """Mean numbers of photons ``(n, 2)``: as learnt, else by work_eic's formula."""
     if model.counts_samples:
-        found = model.mean_numbers(given.reshape(-1, given.shape[-1]), outside=how)
+        found = model.mean_numbers(given, outside=how)
         counters.model(model.digest, found.work)
-        return found.per_exposure.reshape(given.shape[:2]) * hits.energy[:, None]
+        return found.per_exposure.reshape(-1, len(LOW_HIGH)) * hits.energy[:, None]
     distance = np.stack([hits.z - config.bar_low, config.bar_high - hits.z], axis=1)
     return photon_yield(hits.energy[:, None], distance)
 
@@ -214,13 +229,11 @@ def _identity(hits: BarHits, fold: np.ndarray, ids: EventIds, seed: int, dataset
     )
 
 
-def _count(
-    counters: Counters, drawn: dict[str, int], usable: np.ndarray, delays: np.ndarray
+def _count_contexts(
+    counters: Counters, usable: np.ndarray, outside: np.ndarray, config: TimingConfig
 ) -> None:
     counters["contexts.in"] += usable.size
     counters["contexts.nonfinite"] += int((~usable).sum())
-    counters["contexts.outside_training_range"] += drawn["outside_training_range"]
-    counters["contexts.clipped"] += drawn.get("conditions_clipped", 0)
-    counters["objects.Photon.clipped"] += drawn["clipped"]
-    counters["objects.Photon.out"] += len(delays)
-    counters["objects.Photon.negative"] += int((delays < 0).sum())
+    counters["contexts.outside_training_range"] += int(outside.sum())
+    if config.outside in CHANGED:
+        counters[CHANGED[config.outside]] += int(outside.sum())

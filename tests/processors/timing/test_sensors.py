@@ -13,6 +13,8 @@ from flows.resident import resident
 from processors.counters import Counters
 from processors.identity import EventIds
 from processors.jagged import Flat
+from processors.timing import sensors
+from processors.timing.conditions import CONTEXT, conditions_of
 from processors.timing.config import TimingConfig
 from processors.timing.hits import BarHits, bar_hits, photon_yield
 from processors.timing.processor import Timing
@@ -103,11 +105,11 @@ def light_of(hits: BarHits, **options) -> tuple[Seen, Counters]:
 
 
 def muons(z, theta, p, energy=2e-3) -> BarHits:
-    """One muon per event in bar 0."""
+    """One muon per event in bar 0: mm, degrees, GeV, GeV deposited."""
     angle, number = np.radians(theta), len(z)
     momentum = {"x": np.sin(angle) * p, "y": np.zeros(number), "z": np.cos(angle) * p}
     columns = {f"momentum.{axis}": values for axis, values in momentum.items()}
-    columns |= {"position.z": np.asarray(z), "EDep": np.full(number, energy)}
+    columns |= {"position.z": np.asarray(z), "EDep": np.broadcast_to(energy, number)}
     hits = bar_hits(
         deposits(np.ones(number, dtype=np.int64), **columns), TimingConfig(), Counters()
     )
@@ -128,6 +130,65 @@ def test_muons_exactly_along_the_bar_are_seen_at_both_ends_and_lie_outside(outsi
     assert seen.mean[0] == pytest.approx(seen.mean[2], rel=0.1)
     assert seen.mean[1] == pytest.approx(seen.mean[2, ::-1], rel=0.1)
     assert (seen.counts > 0).all()
+
+
+def watched(monkeypatch) -> list[np.ndarray]:
+    """What the included model is given from now on: conditions and numbers, call after call."""
+    model, given = resident(Timing.default_bundles()[0], "cpu"), []
+    draw = model.sample_repeated
+
+    def drawing(conditions, counts, identity, **options):
+        given.append((conditions.copy(), counts))
+        return draw(conditions, counts, identity, **options)
+
+    monkeypatch.setattr(model, "sample_repeated", drawing)
+    return given
+
+
+MIXED = (
+    [100.0, -500.0, 0.0, 700.0],
+    [0.2, 60.0, 179.9, 0.6],
+    np.array([30.0, 2.0, 0.05, 50.0]),
+)
+"""Muons of which the second alone is inside the training ranges."""
+
+
+def test_clipped_contexts_are_those_of_a_track_and_first_light_is_counted_of_them(monkeypatch):
+    flagged, counters = light_of(muons(*MIXED), outside="flag")
+    assert flagged.outside.tolist() == [[True, True], [False, False], [True, True], [True, True]]
+    given, lit = watched(monkeypatch), []
+
+    def counting(layout, conditions, *photons):
+        lit.append(conditions.copy())
+        return 0
+
+    monkeypatch.setattr(sensors, "count_before_light", counting)
+    clipped, clipping = light_of(muons(*MIXED), outside="clip")
+    card = resident(Timing.default_bundles()[0], "cpu").card
+    edges = np.array([(card.ranges[name].low, card.ranges[name].high) for name in CONTEXT])
+    context = clipped.contexts.reshape(-1, 3)
+    expected = conditions_of(card, np.clip(context, *edges.T))
+    assert np.array_equal(given[0][0], expected)
+    assert np.array_equal(lit[0], expected)
+    assert np.array_equal(clipped.outside, flagged.outside)
+    name = "contexts.outside_training_range"
+    assert clipping[name] == clipping["contexts.clipped"] == counters[name] == 6
+    assert np.array_equal(clipped.contexts, flagged.contexts)
+    assert np.array_equal(clipped.counts[1], flagged.counts[1])
+
+
+def test_nothing_is_drawn_or_counted_of_contexts_that_are_dropped(monkeypatch):
+    energy = np.array([1e3, 2e-3, 1e3, 1e3])
+    flagged, counters = light_of(muons(*MIXED, energy), outside="flag")
+    assert counters["objects.Photon.beyond_limit"] > 0
+    given = watched(monkeypatch)
+    dropped, counters = light_of(muons(*MIXED, energy), outside="drop")
+    assert given[0][1].tolist() == [0, 0, *flagged.counts[1], 0, 0, 0, 0]
+    assert counters["objects.Photon.beyond_limit"] == 0
+    assert counters["contexts.dropped"] == 6
+    assert counters["objects.Photon.out"] == flagged.counts[1].sum() == len(dropped.delays)
+    first = int(flagged.counts[0].sum())
+    assert np.array_equal(dropped.delays, flagged.delays[first : first + len(dropped.delays)])
 
 
 def test_deposits_of_a_particle_in_a_bar_are_summed_the_first_tells_where():
