@@ -24,6 +24,9 @@ COLLECTION, NUMBER = "PhotonTime", "number"
 """Names that the noise of the photons' times, of their number belongs to."""
 MOST_SAMPLES = 4 << 16
 """Photons of a hit at a sensor that there is noise for; more are counted, not made."""
+MOST_EXPECTED = 1e9
+"""Mean number above which it makes no difference: by far more than is made, and a step of one still
+moves Poisson's probability by more than its rounding; chosen."""
 BELOW_ONE = 1.0 - 2.0**-53
 """Largest number below 1: half a step under it is not representable."""
 CHANGED = {"clip": "contexts.clipped", "drop": "contexts.dropped"}
@@ -185,13 +188,14 @@ def poisson(mean: np.ndarray, identity: Identity) -> np.ndarray:
     """Numbers with a Poisson distribution, from 53 random bits that belong to each identity.
 
     Arguments:
-        mean: ``(n,)``, finite, at least 0.
+        mean: ``(n,)``, at least 0; more than :data:`MOST_EXPECTED` counts as that.
         identity: ``(n,)``.
     """
     attempt = np.zeros(len(mean), dtype=np.int64)
     bits = words(identity.keys(NUMBER), identity.counters(), 2, attempt)
     uniform = ((bits[:, 0] << 21 | bits[:, 1] >> 11) + 0.5) * 2.0**-53
-    return _quantile(np.minimum(uniform, BELOW_ONE), mean).astype(np.int64)
+    numbers = _quantile(np.minimum(uniform, BELOW_ONE), np.minimum(mean, MOST_EXPECTED))
+    return numbers.astype(np.int64)
 
 
 def _quantile(uniform: np.ndarray, mean: np.ndarray) -> np.ndarray:

@@ -22,6 +22,7 @@ from processors.timing.reading import OPTICAL
 from processors.timing.sensors import (
     BELOW_ONE,
     COUNTERS,
+    MOST_SAMPLES,
     Seen,
     _depth,
     _quantile,
@@ -59,6 +60,21 @@ def test_a_number_is_the_first_that_reaches_the_probability(mean):
     number = _quantile(uniform, np.full(len(uniform), mean))
     assert np.all(stats.poisson.cdf(number, mean) >= uniform)
     assert np.all((number == 0) | (stats.poisson.cdf(number - 1, mean) < uniform))
+
+
+@pytest.mark.timeout(30)
+def test_means_without_bound_give_numbers_all_the_same():
+    numbers = poisson(np.array([1e9, 1e12, 1e16, 1e18, np.inf]), someone(5))
+    # eight standard deviations, as far as 53 bits go
+    assert numbers == pytest.approx(1e9, abs=8.3 * 1e9**0.5)
+
+
+@pytest.mark.timeout(30)
+def test_photons_beyond_the_noise_of_a_hit_are_counted_however_many_are_expected():
+    seen, counters = light_of(muons([0.0], [90.0], np.ones(1), 1e15))
+    assert seen.counts.tolist() == [[MOST_SAMPLES] * 2]
+    beyond = counters["objects.Photon.beyond_limit"]
+    assert beyond == pytest.approx(2 * (1e9 - MOST_SAMPLES), abs=2 * 8.3 * 1e9**0.5)
 
 
 def test_nothing_expected_nothing_drawn_and_a_number_belongs_to_its_hit():
