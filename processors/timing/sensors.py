@@ -27,6 +27,8 @@ MOST_SAMPLES = 4 << 16
 MOST_EXPECTED = 1e9
 """Mean number above which it makes no difference: by far more than is made, and a step of one still
 moves Poisson's probability by more than its rounding; chosen."""
+INDEX_BITS = 16
+"""Of the position that noise belongs to."""
 BELOW_ONE = 1.0 - 2.0**-53
 """Largest number below 1: half a step under it is not representable."""
 CHANGED = {"clip": "contexts.clipped", "drop": "contexts.dropped"}
@@ -220,15 +222,21 @@ def _quantile(uniform: np.ndarray, mean: np.ndarray) -> np.ndarray:
 
 
 def _identity(hits: BarHits, fold: np.ndarray, ids: EventIds, seed: int, dataset: str) -> Identity:
+    """Whose noise it is, ``(2 n,)``.
+
+    Noise numbers 2¹⁶ objects of an event. Further ones go to further luminosity blocks: simulated
+    events have none, their digest tells them.
+    """
     row = np.repeat(hits.event, len(LOW_HIGH))
+    number = (hits.index[:, None] * len(LOW_HIGH) + np.arange(len(LOW_HIGH))).ravel()
     return Identity(
         seed=seed,
         dataset=dataset,
         collection=COLLECTION,
         run=ids.run[row],
-        luminosity_block=ids.luminosity_block[row],
+        luminosity_block=ids.luminosity_block[row] + (number >> INDEX_BITS),
         event=ids.event[row],
-        index=(hits.index[:, None] * len(LOW_HIGH) + np.arange(len(LOW_HIGH))).ravel(),
+        index=number & (1 << INDEX_BITS) - 1,
         fold=np.repeat(fold, len(LOW_HIGH)),
     )
 

@@ -77,6 +77,21 @@ def test_photons_beyond_the_noise_of_a_hit_are_counted_however_many_are_expected
     assert beyond == pytest.approx(2 * (1e9 - MOST_SAMPLES), abs=2 * 8.3 * 1e9**0.5)
 
 
+def test_an_event_may_have_more_hits_than_noise_has_positions():
+    """32,768 hits at two sensors fill the positions; the others have noise of their own."""
+    number, room = 33_000, 1 << 15
+    hits = bar_hits(deposits([number], particle=np.arange(number)), TimingConfig(), Counters())
+    seen, _ = light_of(hits)
+    few, _ = light_of(hits.take(np.arange(room), hits.event[:room], 1))
+    assert np.array_equal(few.counts, seen.counts[:room])
+    assert np.array_equal(few.delays, seen.delays[: len(few.delays)])
+    again = seen.delays[len(few.delays) :]
+    # equal hits: what repeats would repeat from the beginning
+    assert not np.array_equal(seen.counts[room:], seen.counts[: number - room])
+    # float32 times of some ns coincide now and then
+    assert np.mean(again == seen.delays[: len(again)]) < 0.01
+
+
 def test_nothing_expected_nothing_drawn_and_a_number_belongs_to_its_hit():
     assert not poisson(np.zeros(100), someone(100)).any()
     assert poisson(np.zeros(0), someone(0)).shape == (0,)
