@@ -112,5 +112,5 @@ def read_times(path: str | Path) -> ak.Array:
     events = read_columns(path, names)
     sensors = np.stack([ak.to_numpy(ak.flatten(events[name])) for name in names[:2]], axis=1)
     times = ak.unflatten(ak.flatten(events["Photon_time"]), sensors.ravel())
-    both = ak.to_regular(ak.unflatten(times, np.full(len(sensors), len(LOW_HIGH))), axis=1)
-    return ak.unflatten(both, ak.num(events["Bar_nLow"]))
+    both = ak.contents.RegularArray(ak.to_layout(times), len(LOW_HIGH))
+    return ak.unflatten(ak.Array(both), ak.num(events["Bar_nLow"]))

@@ -393,6 +393,21 @@ def test_events_without_hits_have_no_photons(run_bars, timing, tmp_path):
     assert result["counters"]["events.written"] == EVENTS
 
 
+@pytest.mark.parametrize("kind", ["root", "parquet"])
+@pytest.mark.parametrize("number", [0, EVENTS])
+def test_times_of_files_without_bars_have_two_sensors(kind, number, timing, open_bars, tmp_path):
+    content = single()
+    none = content["HcalBarrelHits"]["EDep"] < 0
+    for name in ("HcalBarrelHits", "_HcalBarrelHits_MCParticle"):
+        content[name] = content[name][none]
+    events = open_bars(write(tmp_path / "dark.root", content))[:number]
+    events.metadata.update({"fileuuid": "u", "entrystart": 0, "entrystop": number})
+    result = timing(format=kind).process(events)["bars"]
+    times = read_times(result["outputs"][0])
+    assert str(times.type) == f"{number} * var * 2 * var * float32"
+    assert len(times[:, :, 1]) == number
+
+
 def test_several_bundles_are_refused(bars, photon_bundle, tmp_path, capsys):
     twice = ["--bundle", str(photon_bundle)] * 2
     assert main(["timing", str(bars), "--output", str(tmp_path / "out"), *twice]) == 2
