@@ -23,11 +23,14 @@ COUNTERS = (
     "objects.Hit.in",
     "objects.Hit.out",
     "objects.Hit.not_finite",
+    "objects.Hit.beyond_clock",
     "objects.Hit.outside_bar",
     "objects.Hit.without_energy",
     "objects.Hit.not_muon",
 )
 MUON = 13
+CLOCK = 1e15
+"""ns from 0, eleven days: later, doubles no longer tell tenths of a ns apart, nor samples."""
 PHOTONS = 1 << 21
 """In memory at a time, but for an event that has more; chosen."""
 
@@ -94,6 +97,7 @@ def bar_hits(hits: Flat, config: TimingConfig, counters: Counters) -> BarHits:
     )
     fails = {
         "not_finite": ~finite,
+        "beyond_clock": np.abs(every.time) > CLOCK,
         "outside_bar": ~in_bar,
         "without_energy": ~(every.energy > 0),
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -35,21 +34,22 @@ def fill_places(
         samples: In a record.
         start: Time of the first sample, ``(n,)``, written where there is a photon.
         place: Sample of each photon, :data:`BEYOND` if the record has ended, ``(N,)``, written.
-        lag: From the photon to its sample, ns, ``(N,)``, written.
+        lag: From the photon to its sample, ns, 0 if the record has ended, ``(N,)``, written.
         beyond: Photons after the record, ``(n,)``, added to.
     """
     for sensor in range(offsets.shape[0] - 1):
         if offsets[sensor] == offsets[sensor + 1]:
             continue
-        first = math.floor(times[offsets[sensor]] / interval)
+        first = np.floor(times[offsets[sensor]] / interval)
         start[sensor] = first * interval
         for j in range(offsets[sensor], offsets[sensor + 1]):
-            slot = math.floor(times[j] / interval)
-            at = int(slot - first) + 1
-            lag[j] = (slot + 1.0) * interval - times[j]
-            place[j] = at
-            if at < 1 or at >= samples:
-                place[j] = BEYOND
+            # no integers: a photon may be later than they reach
+            slot = np.floor(times[j] / interval)
+            if 0.0 <= slot - first < samples - 1:
+                place[j] = int(slot - first) + 1
+                lag[j] = (slot + 1.0) * interval - times[j]
+            else:
+                place[j], lag[j] = BEYOND, 0.0
                 beyond[sensor] += 1
 
 

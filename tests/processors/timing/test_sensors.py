@@ -264,6 +264,15 @@ def test_hits_that_make_no_light_are_counted():
     assert counters["objects.Hit.outside_bar"] == counters["objects.Hit.without_energy"] == 1
 
 
+def test_hits_of_late_decays_that_no_clock_tells_apart_are_counted():
+    times = np.array([1e14, 1e20, -1e20, 1e30, np.inf, 5], dtype=np.float32)
+    counters = Counters()
+    found = bar_hits(deposits([6], time=times, particle=np.arange(6)), TimingConfig(), counters)
+    assert found.index.tolist() == [0, 5]
+    assert counters["objects.Hit.beyond_clock"] == 3
+    assert counters["objects.Hit.not_finite"] == 1
+
+
 def test_photons_are_no_deposits():
     found = bar_hits(deposits([3], pdg=np.full(3, OPTICAL)), TimingConfig(), Counters())
     assert len(found.event) == 0

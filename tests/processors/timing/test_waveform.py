@@ -227,3 +227,13 @@ def test_another_pulse_is_sampled_with_its_own_constants():
     readout = Readout(pulse=Pulse(rise=0.5, fall=4.0), interval=1.0)
     record = waveforms(np.array([0.25]), np.array([1]), readout)
     assert record.values[0] == pytest.approx(readout.pulse(np.arange(201.0) - 0.25), abs=ROUNDING)
+
+
+@pytest.mark.parametrize("late", [1e6, 1e20, 1e38])
+def test_a_photon_may_be_as_late_as_it_likes(late):
+    early = np.array([1.0, 2.0, 3.0], dtype=np.float32)
+    with np.errstate(all="raise"):
+        alone = read_out(early, np.array([3]), READOUT)
+        found = read_out(np.append(early, np.float32(late)), np.array([4]), READOUT)
+    assert found.beyond == 1
+    assert found[:3] == alone[:3]
