@@ -12,33 +12,7 @@ from processors.errors import InputError
 from processors.jagged import event_index
 from processors.timing.output import column_names, read_columns
 
-__all__ = ["BAR_COLUMNS", "read_bars", "work_eic_rows"]
-
-BAR_COLUMNS: Mapping[str, str] = {
-    "event_idx": "position of the event in the file",
-    "cell": "cell id, bits that do not tell a bar zero",
-    "nLow": "photons at the low end",
-    "nHigh": "photons at the high end",
-    "chargeLow": "integral of the signal at the low end, heights of one photon's pulse · ns",
-    "chargeHigh": "the same at the high end",
-    "timeLow": "constant-fraction time at the low end, ns, NaN below the threshold",
-    "timeHigh": "the same at the high end",
-    "edgeLow": "leading-edge time at the low end, ns, NaN below the threshold",
-    "edgeHigh": "the same at the high end",
-    "energy": "deposited by all particles, GeV",
-    "hitIdx": "earliest hit, position among the event's",
-    "particleIdx": "its particle, position in MCParticles, −1 for none",
-    "pdgId": "its kind",
-    "x": "its position, mm",
-    "y": "mm",
-    "z": "mm",
-    "originIdx": "generated particle that all hits come from, position in MCParticles, −1 for none",
-    "originPdgId": "its kind, 0 for none",
-    "originP": "its momentum, GeV, NaN for none",
-    "originTheta": "polar angle of its momentum, degrees",
-    "originPhi": "azimuth of its momentum, degrees",
-}
-"""Columns of :func:`read_bars`; the fields of the cell ids are further ones."""
+__all__ = ["read_bars", "work_eic_rows"]
 
 CHARGE, TIME = 1e-3, 0.1
 """work_eic's charges are in photon heights · µs, its times in 10 ns."""
@@ -49,7 +23,8 @@ FIELDS = ("stave", "layer", "segment")
 def read_bars(path: str | Path) -> dict[str, np.ndarray]:
     """A row per bar of an output file, in order of event and cell id, ``(n,)`` by column.
 
-    :data:`BAR_COLUMNS` says what they mean. ``pandas.DataFrame`` takes the result as it is.
+    :data:`processors.timing.bar_columns.BAR_COLUMNS` says what they mean. ``pandas.DataFrame``
+    takes the result as it is.
 
     Arguments:
         path: ``.root`` or ``.parquet``.

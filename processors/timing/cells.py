@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 
 import numpy as np
 
@@ -73,7 +75,7 @@ class CellFields:
 
         Raises: ConfigurationError for a name that is no field.
         """
-        return np.uint64(sum(self._field(name).mask for name in names))
+        return np.uint64(reduce(or_, (self._field(name).mask for name in names), 0))
 
     def value(self, cells: np.ndarray, name: str) -> np.ndarray:
         """One field of every cell, ``(n,)`` int64."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from functools import cached_property
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from processors.config import FlowConfig, ProcessorConfig
+from processors.timing.bar_columns import BAR_COLUMNS
 from processors.timing.cells import CellFields
 from processors.timing.waveform import Pulse, Readout
 
@@ -132,7 +134,20 @@ class TimingConfig(BarConfig, FlowConfig):
 
     @model_validator(mode="after")
     def _cells_tell_bars(self) -> Self:
-        self.fields.mask(self.bar_fields)
+        names = self.bar_fields
+        if not names:
+            message = "bar_fields is empty: all bars would be one; name the fields that tell a bar"
+            raise ValueError(message)
+        if repeated := [name for name, times in Counter(names).items() if times > 1]:
+            message = f"bar_fields {names} repeats {', '.join(repeated)}; name each field once"
+            raise ValueError(message)
+        if taken := [name for name in names if name in BAR_COLUMNS]:
+            message = (
+                f"bar_fields names {', '.join(taken)}, which a row of a bar has already; give "
+                "another name to these fields in 'cell' and in 'bar_fields'"
+            )
+            raise ValueError(message)
+        self.fields.mask(names)
         return self
 
     @cached_property

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import uproot
 
-from processors.errors import InputError
-from processors.timing.bar_table import BAR_COLUMNS, read_bars, work_eic_rows
+from processors.errors import ConfigurationError, InputError
+from processors.timing.bar_columns import BAR_COLUMNS
+from processors.timing.bar_table import read_bars, work_eic_rows
+from processors.timing.config import TimingConfig
 from processors.timing.output import read_times
 from processors.timing.waveform import Readout, read_out
 from samples.timing.production import batch
@@ -32,6 +34,22 @@ def bars(stacked):
 
 def test_every_column_is_described(bars):
     assert set(bars) == set(BAR_COLUMNS) | set(FIELDS)
+
+
+@pytest.mark.parametrize(
+    ("names", "complaint"),
+    [
+        (["system", "layer", "layer"], r"bar_fields .* repeats layer; name each field once"),
+        ([], "bar_fields is empty: all bars would be one; name the fields"),
+        (["system", "x", "energy"], "bar_fields names x, energy, which a row .* another name"),
+        (["system", "event_idx"], "bar_fields names event_idx"),
+        (["system", "side"], "cell ids have no field 'side'"),
+    ],
+)
+def test_fields_that_tell_no_bar_are_refused(names, complaint):
+    cell = "system:8,stave:4,layer:6,segment:4,x:8,energy:4,event_idx:3"
+    with pytest.raises(ConfigurationError, match=complaint):
+        TimingConfig.from_mapping({"cell": cell, "bar_fields": names})
 
 
 def test_signals_are_those_of_the_photons_in_the_file(stacked, bars):

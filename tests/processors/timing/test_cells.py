@@ -47,6 +47,11 @@ def test_what_is_no_layout_is_refused(text, complaint):
         CellFields.parse(text)
 
 
+def test_a_field_that_is_named_twice_has_its_bits_once():
+    fields = CellFields.parse("a:1,b:2")
+    assert fields.mask(("a", "b", "b")) == fields.mask(("a", "b"))
+
+
 def test_an_unknown_field_is_named():
     with pytest.raises(ConfigurationError, match="no field 'side'; they have a, b"):
         CellFields.parse("a:1,b:2").mask(("a", "side"))
