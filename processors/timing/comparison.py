@@ -11,7 +11,8 @@ import numpy as np
 
 from processors.distances import Distance, effective_entries, from_histograms
 from processors.histogramming import SOURCES
-from processors.timing.validation import CONTEXT_BINS, EARLIEST, SIGNAL_TIMES
+from processors.timing.conditions import CONTEXT
+from processors.timing.validation import EARLIEST, SIGNAL_TIMES
 
 __all__ = [
     "BinDistance",
@@ -37,14 +38,14 @@ def distances(hists: Mapping[str, hist.Hist]) -> Iterator[dict[str, Any]]:
         yield from _row(thing.capitalize(), variable, whole(one))
     if "photon_time" in hists:
         times = hists["photon_time"].project("source", "z", "time")
-        for place, label in enumerate(_labels("z")):
+        for place, label in enumerate(_labels(times.axes["z"])):
             yield from _row("Photon", f"time, {label}", times[:, place, :])
 
 
 def binned(hists: Mapping[str, hist.Hist]) -> Iterator[dict[str, Any]]:
     """Distance of the times in every bin of z, θ, p that holds enough photons."""
-    labels = [_labels(name) for name in CONTEXT_BINS]
     for one in distances_of_bins(hists):
+        labels = [_labels(hists["photon_time"].axes[name]) for name in CONTEXT]
         names = ", ".join(of[number] for of, number in zip(labels, one.place, strict=True))
         found = one.distance._asdict()
         yield {"object": "Photon", "variable": names, **found, "photons": one.photons}
@@ -62,7 +63,7 @@ def resolutions(hists: Mapping[str, hist.Hist]) -> Iterator[dict[str, Any]]:
     named = [("photon", name) for name in EARLIEST] + [("sensor", name) for name in SIGNAL_TIMES]
     for (thing, name), source in product(named, SOURCES):
         one = hists.get(f"{thing}_{name}")
-        for place, label in enumerate(_labels("z") if one is not None else ()):
+        for place, label in enumerate(_labels(one.axes["z"]) if one is not None else ()):
             found = resolution(one[source, place, :])
             if found is not None:
                 yield {thing: name, "source": source, "bin": label, **found._asdict()}
@@ -125,7 +126,8 @@ def distances_of_bins(hists: Mapping[str, hist.Hist]) -> Iterator[BinDistance]:
     """Distances of the times in the bins that hold enough photons."""
     if "photon_time" not in hists:
         return
-    for place in product(*(range(one.bins) for one in CONTEXT_BINS.values())):
+    axes = hists["photon_time"].axes
+    for place in product(*(range(len(axes[name])) for name in CONTEXT)):
         chosen = hists["photon_time"][(slice(None), *place, slice(None))]
         found = _compared(chosen)
         if found is not None:
@@ -147,9 +149,8 @@ def _compared(one: hist.Hist) -> Distance | None:
     return from_histograms(full, flash)
 
 
-def _labels(name: str) -> list[str]:
-    edges = CONTEXT_BINS[name].axis(name).edges
-    return [f"{name} {low:.3g} to {high:.3g}" for low, high in pairwise(edges)]
+def _labels(axis: Any) -> list[str]:
+    return [f"{axis.name} {low:.3g} to {high:.3g}" for low, high in pairwise(axis.edges)]
 
 
 def whole(one: hist.Hist) -> hist.Hist:

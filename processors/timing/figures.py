@@ -16,7 +16,7 @@ from processors.plots.columns import plot_column
 from processors.plots.grids import Axis, plot_grid
 from processors.plots.widths import Widths, plot_widths
 from processors.timing.comparison import BinDistance, distances_of_bins, resolution, whole
-from processors.timing.validation import CONTEXT_BINS
+from processors.timing.conditions import CONTEXT
 
 __all__ = ["figures"]
 
@@ -35,7 +35,6 @@ DRAWN_WIDTHS = {
     "sensor": {"fraction": "constant fraction", "edge": "leading edge"},
 }
 """Times whose widths one figure shows, with their names in its legend."""
-AGAINST = f"z [mm], sensor at {CONTEXT_BINS['z'].high:g} mm"
 
 
 def figures(
@@ -48,12 +47,16 @@ def figures(
             yield name, partial(_column, name, shape, dataset)
     for thing, names in DRAWN_WIDTHS.items():
         given = {what: hists.get(f"{thing}_{name}") for name, what in names.items()}
-        widths = {what: _widths(one) for what, one in given.items() if one is not None}
+        known = {what: one for what, one in given.items() if one is not None}
+        widths = {what: _widths(one) for what, one in known.items()}
         if any(np.isfinite(one.flash).any() for one in widths.values()):
-            yield f"{thing}_resolution", partial(_resolution_figure, widths, dataset)
+            edges = next(iter(known.values())).axes["z"].edges
+            yield f"{thing}_resolution", partial(_resolution_figure, widths, edges, dataset)
     found = list(distances_of_bins(hists))
     if found:
-        yield "photon_bins", partial(_grid, found, dataset)
+        axes = [hists["photon_time"].axes[name] for name in CONTEXT]
+        shown = [Axis(axis.label, axis.edges) for axis in axes]
+        yield "photon_bins", partial(_grid, found, shown, dataset)
 
 
 def _column(name: str, shape: hist.Hist, dataset: str) -> Figure:
@@ -76,7 +79,7 @@ def _column(name: str, shape: hist.Hist, dataset: str) -> Figure:
 
 def _widths(one: hist.Hist) -> Widths:
     """Widths of a time in bins of z."""
-    columns = np.full((len(SOURCES), 2, CONTEXT_BINS["z"].bins), np.nan)
+    columns = np.full((len(SOURCES), 2, len(one.axes["z"])), np.nan)
     for (code, source), place in product(enumerate(SOURCES), range(columns.shape[-1])):
         found = resolution(one[source, place, :])
         if found is not None:
@@ -84,14 +87,14 @@ def _widths(one: hist.Hist) -> Widths:
     return Widths(*columns.reshape(4, -1))
 
 
-def _resolution_figure(widths: Mapping[str, Widths], dataset: str) -> Figure:
-    edges, of = CONTEXT_BINS["z"].axis("z").edges, "width of the time [ns]"
-    return plot_widths(widths, edges, dataset=dataset, against=AGAINST, of=of)
+def _resolution_figure(widths: Mapping[str, Widths], edges: np.ndarray, dataset: str) -> Figure:
+    against, of = f"z [mm], sensor at {edges[-1]:g} mm", "width of the time [ns]"
+    return plot_widths(widths, edges, dataset=dataset, against=against, of=of)
 
 
-def _grid(bins: list[BinDistance], dataset: str) -> Figure:
-    ks, floor = np.full((2, *(one.bins for one in CONTEXT_BINS.values())), np.nan)
+def _grid(bins: list[BinDistance], axes: list[Axis], dataset: str) -> Figure:
+    ks, floor = np.full((2, *(len(axis.edges) - 1 for axis in axes)), np.nan)
     for one in bins:
         ks[one.place], floor[one.place] = one.distance.ks, one.distance.ks_floor
-    z, theta, p = (Axis(one.label, one.axis(name).edges) for name, one in CONTEXT_BINS.items())
+    z, theta, p = axes
     return plot_grid(ks, floor, (z, theta, p), dataset=dataset)

@@ -151,7 +151,7 @@ class _Chunk:
         self.config, self.model, self.metadata = config, model, metadata
         self.dataset: str = metadata["dataset"]
         self.counters = Counters(dict.fromkeys(COUNTERS, 0))
-        self.validation = TimingValidation(config.histograms)
+        self.validation = TimingValidation(config)
         self.seen: list[EventIds] = []
 
     def writer(self) -> Any:

@@ -11,25 +11,19 @@ import numpy as np
 from processors.counters import Counters
 from processors.histogramming import SOURCES, Binning, category_axis, fill, fill_rows, make
 from processors.timing.bars import Bars
-from processors.timing.config import TimingConfig
+from processors.timing.config import BarConfig, TimingConfig
 from processors.timing.hits import BarHits
 from processors.timing.ordering import earliest_two
 from processors.timing.reading import OPTICAL, Detector
 from processors.timing.sensors import LOW_HIGH, Seen
 from processors.timing.waveform import Signals
 
-__all__ = ["CONTEXT_BINS", "EARLIEST", "SIGNAL_TIMES", "SPEED", "TimingValidation", "reference"]
+__all__ = ["EARLIEST", "SIGNAL_TIMES", "SPEED", "TimingValidation", "context_bins", "reference"]
 
 SPEED = 190.0
 """mm/ns, c/n of polystyrene: light in a bar is not faster."""
 LEAST_PHOTONS = 10
 """At a sensor, for its first and second photon to count; RowanKell/work_eic."""
-CONTEXT_BINS: Mapping[str, Binning] = {
-    "z": Binning(6, -735.0, 770.0, "z [mm]"),
-    "theta": Binning(6, 0.0, 180.0, r"$\theta$ [deg]"),
-    "p": Binning(4, 0.1, 10.0, "p [GeV]", geometric=True),
-}
-"""Of the particle in the bar, or of its mirror image for the sensor at low z."""
 TIME = Binning(400, -1.0, 39.0, "photon time after the hit [ns]")
 EARLIEST: Mapping[str, Binning] = {
     "first": Binning(500, -2.0, 8.0, "first photon after the shortest way of light [ns]"),
@@ -46,19 +40,32 @@ WALK = Binning(140, -2.0, 5.0, "constant-fraction minus leading-edge time [ns]")
 NUMBER = Binning(60, 0.8, 1.2e4, "photons at a sensor", geometric=True)
 
 
+def context_bins(config: BarConfig) -> dict[str, Binning]:
+    """Bins of the particle in the bar, or of its mirror image for the sensor at low z.
+
+    Those of z go from end to end: the last edge is where the sensor is.
+    """
+    return {
+        "z": Binning(6, config.bar_low, config.bar_high, "z [mm]"),
+        "theta": Binning(6, 0.0, 180.0, r"$\theta$ [deg]"),
+        "p": Binning(4, 0.1, 10.0, "p [GeV]", geometric=True),
+    }
+
+
 class TimingValidation:
     """All histograms of a run.
 
     Arguments:
-        wanted: False makes none.
+        config: Where the bars end; whether histograms are wanted.
     """
 
-    def __init__(self, wanted: bool = True) -> None:
+    def __init__(self, config: TimingConfig) -> None:
         self.hists: dict[str, hist.Hist] = {}
-        if not wanted:
+        self.bins = context_bins(config)
+        if not config.histograms:
             return
         source = category_axis(SOURCES, "source")
-        dense = list(CONTEXT_BINS.items())
+        dense = list(self.bins.items())
         self.hists["photon_time"] = make([source], [*dense, ("time", TIME)])
         for name, binning in (*EARLIEST.items(), ("number", NUMBER)):
             self.hists[f"photon_{name}"] = make([source], [dense[0], (name, binning)])
@@ -78,13 +85,13 @@ class TimingValidation:
             return
         code = SOURCES.index(source)
         contexts, counts = seen.contexts.reshape(-1, 3), seen.counts.ravel()
-        bins = [one.index(contexts[:, i]) for i, one in enumerate(CONTEXT_BINS.values())]
+        bins = [one.index(contexts[:, i]) for i, one in enumerate(self.bins.values())]
         times = (TIME, seen.delays)
         fill_rows(self.hists["photon_time"], [code], bins, counts, times, weight)
         if source == "flash" or counts.any():
             fill(self.hists["photon_number"], [code], [bins[0], NUMBER.index(counts)], weight)
         lit = counts >= LEAST_PHOTONS
-        way = np.maximum(CONTEXT_BINS["z"].high - contexts[lit, 0], 0.0) / SPEED
+        way = self._way(contexts[lit, 0])
         earliest = earliest_two(seen.delays, counts)
         for times, (name, binning) in zip(earliest, EARLIEST.items(), strict=True):
             late = binning.index(times[lit] - way)
@@ -114,9 +121,8 @@ class TimingValidation:
         code = SOURCES.index(source)
         lit = np.flatnonzero(bars.photons.ravel())
         z = seen.contexts[bars.first, :, 0].ravel()[lit]
-        place = CONTEXT_BINS["z"].index(z)
-        way = np.maximum(CONTEXT_BINS["z"].high - z, 0.0) / SPEED
-        begin = hits.time[bars.first][lit // len(LOW_HIGH)] + way
+        place = self.bins["z"].index(z)
+        begin = hits.time[bars.first][lit // len(LOW_HIGH)] + self._way(z)
         charge, fraction, edge, _ = (column.ravel()[lit] for column in signals)
         charges = [place, CHARGE.index(charge)]
         fill(self.hists["sensor_charge"], [code], charges, weight)
@@ -125,6 +131,11 @@ class TimingValidation:
         for name, binning in (*SIGNAL_TIMES.items(), ("walk", WALK)):
             indices = [place[high], binning.index(times[name][high])]
             fill(self.hists[f"sensor_{name}"], [code], indices, weight)
+
+    def _way(self, z: np.ndarray) -> np.ndarray:
+        """Shortest time of light from z, mm, to the sensor, ns."""
+        way: np.ndarray = np.maximum(self.bins["z"].high - z, 0.0) / SPEED
+        return way
 
 
 def reference(

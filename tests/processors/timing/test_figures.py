@@ -7,16 +7,17 @@ import pytest
 
 from processors.histogramming import fill
 from processors.timing.comparison import binned, distances, resolutions
+from processors.timing.config import TimingConfig
 from processors.timing.figures import figures
 from processors.timing.validation import (
     CHARGE,
-    CONTEXT_BINS,
     EARLIEST,
     NUMBER,
     SIGNAL_TIMES,
     TIME,
     WALK,
     TimingValidation,
+    context_bins,
 )
 
 COLUMNS = {
@@ -30,7 +31,8 @@ COLUMNS = {
 @pytest.fixture(scope="module")
 def filled():
     """All histograms with steep distributions: merged bins hide most of what sets them apart."""
-    validation, rng = TimingValidation(), np.random.default_rng(3)
+    config, rng = TimingConfig(), np.random.default_rng(3)
+    validation, bins = TimingValidation(config), context_bins(config)
     for name, binning in COLUMNS.items():
         for code, shift in enumerate((0.02, 0.03)):
             share = shift + rng.exponential(0.03, 5_000)
@@ -42,7 +44,7 @@ def filled():
             )
             one = validation.hists[name]
             places = [
-                CONTEXT_BINS[axis.name].index(np.full(len(values), 0.5 * (axis[0][1] + axis[0][0])))
+                bins[axis.name].index(np.full(len(values), 0.5 * (axis[0][1] + axis[0][0])))
                 for axis in one.axes[1:-1]
             ]
             fill(one, [code], [*places, binning.index(values)], 1.0)
@@ -87,5 +89,5 @@ def test_the_bins_are_drawn_as_they_are_told(filled):
 
 
 def test_nothing_is_drawn_of_nothing():
-    assert list(figures(TimingValidation().hists, "toy")) == []
+    assert list(figures(TimingValidation(TimingConfig()).hists, "toy")) == []
     assert list(figures({}, "toy")) == []

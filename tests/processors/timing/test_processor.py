@@ -27,9 +27,9 @@ from processors.timing.processor import Timing
 from processors.timing.reading import read_detector
 from processors.timing.sensors import poisson
 from processors.timing.validation import (
-    CONTEXT_BINS,
     EARLIEST,
     TimingValidation,
+    context_bins,
     reference,
 )
 from samples.timing import edm4hep
@@ -321,10 +321,10 @@ def test_distances_resolutions_and_figures_come_from_the_merged_result(stacked, 
 
 
 def test_resolutions_are_mean_and_width_of_the_earliest_photons():
-    validation, rng = TimingValidation(), np.random.default_rng(1)
+    validation, rng = TimingValidation(TimingConfig()), np.random.default_rng(1)
     times = np.concatenate([rng.normal(1.2, 0.1, 5000), np.full(500, 40.0)])
     axis, one = EARLIEST["first"], validation.hists["photon_first"]
-    row = np.full(len(times), CONTEXT_BINS["z"].index(np.array([0.0]))[0])
+    row = np.full(len(times), context_bins(TimingConfig())["z"].index(np.array([0.0]))[0])
     fill(one, [1], [row, axis.index(times)], 1.0)
     (found,) = resolutions(validation.hists)
     assert (found["photon"], found["source"], found["bin"]) == ("first", "flash", "z -233 to 17.5")
@@ -339,8 +339,8 @@ def test_resolutions_are_mean_and_width_of_the_earliest_photons():
 def test_errors_of_widths_are_those_of_the_distributions_tails():
     """An exponential distribution has kurtosis 9: its width scatters twice as far as a normal's."""
     rng, number, scale = np.random.default_rng(2), 2000, 0.3
-    axis, bins = EARLIEST["first"], CONTEXT_BINS["z"].bins
-    empty = TimingValidation().hists["photon_first"]
+    axis, bins = EARLIEST["first"], context_bins(TimingConfig())["z"].bins
+    empty = TimingValidation(TimingConfig()).hists["photon_first"]
     place = np.repeat(np.arange(1, bins + 1), number)
     rows = []
     for _ in range(40):
