@@ -32,14 +32,19 @@ LEAST_MUONS = 50.0
 
 
 def distances(hists: Mapping[str, hist.Hist]) -> Iterator[dict[str, Any]]:
-    """Distance of drawn photons from those of the input: whole columns, times in bins of z."""
+    """Distance of drawn photons from those of the input: whole columns, times in bins of z.
+
+    An input without any photon is not compared: its sensors are not dark, but unknown.
+    """
+    times = hists.get("photon_time")
+    if times is None or not times.project("source")["full"].value:
+        return
     for name, one in hists.items():
         thing, _, variable = name.partition("_")
         yield from _row(thing.capitalize(), variable, whole(one))
-    if "photon_time" in hists:
-        times = hists["photon_time"].project("source", "z", "time")
-        for place, label in enumerate(_labels(times.axes["z"])):
-            yield from _row("Photon", f"time, {label}", times[:, place, :])
+    along = times.project("source", "z", "time")
+    for place, label in enumerate(_labels(along.axes["z"])):
+        yield from _row("Photon", f"time, {label}", along[:, place, :])
 
 
 def binned(hists: Mapping[str, hist.Hist]) -> Iterator[dict[str, Any]]:

@@ -88,8 +88,7 @@ class TimingValidation:
         bins = [one.index(contexts[:, i]) for i, one in enumerate(self.bins.values())]
         times = (TIME, seen.delays)
         fill_rows(self.hists["photon_time"], [code], bins, counts, times, weight)
-        if source == "flash" or counts.any():
-            fill(self.hists["photon_number"], [code], [bins[0], NUMBER.index(counts)], weight)
+        fill(self.hists["photon_number"], [code], [bins[0], NUMBER.index(counts)], weight)
         lit = counts >= LEAST_PHOTONS
         way = self._way(contexts[lit, 0])
         earliest = earliest_two(seen.delays, counts)

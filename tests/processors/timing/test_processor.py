@@ -18,9 +18,10 @@ from processors.counters import Counters
 from processors.errors import ConfigurationError, MissingBranchError
 from processors.histogramming import fill
 from processors.timing import hits, sensors
-from processors.timing.comparison import resolutions
+from processors.timing.comparison import distances, resolutions
 from processors.timing.conditions import conditions_of
 from processors.timing.config import TimingConfig
+from processors.timing.figures import figures
 from processors.timing.hits import bar_hits
 from processors.timing.output import read_times
 from processors.timing.processor import Timing
@@ -291,6 +292,34 @@ def test_photons_of_the_input_belong_to_their_muon_bar_and_end(stack, open_bars)
     event = truth.muons.event[truth.tracks.muon]
     order = np.lexsort((truth.tracks.muon, truth.tracks.layer, event))
     assert np.array_equal(seen.counts, expected[order])
+
+
+def darkened(dark):
+    """One muon per event in one bar, without the photons of events whose numbers are ``dark``."""
+    content = single()
+    link = content["_HcalBarrelHits_MCParticle"]
+    muon = link["index"] == 0
+    kept = muon | ~dark(ak.local_index(muon, axis=0))
+    for name in ("HcalBarrelHits", "_HcalBarrelHits_MCParticle"):
+        content[name] = content[name][kept]
+    return content
+
+
+def test_blocks_of_dark_events_count_as_they_do_in_a_larger_block(run_bars, timing, tmp_path):
+    path = write(tmp_path / "third.root", darkened(lambda event: event % 3 > 0))
+    whole, parts = (run_bars(timing({"block_events": size}), path) for size in (1000, 1))
+    number = whole["hists"]["photon_number"]
+    assert number == parts["hists"]["photon_number"]
+    assert number["full", sum, :].sum(flow=True).value == 2 * EVENTS
+    assert number["full", sum, :].values(flow=True)[0] >= 2 * EVENTS * 2 / 3
+
+
+def test_an_input_without_photons_is_not_compared(run_bars, timing, tmp_path):
+    result = run_bars(timing(), write(tmp_path / "dark.root", darkened(lambda event: event >= 0)))
+    assert result["counters"]["photons.full.in"] == 0
+    assert list(distances(result["hists"])) == []
+    (axes,) = dict(figures(result["hists"], "toy"))["photon_number"]().axes
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["flash simulation"]
 
 
 def test_without_parents_bars_of_one_particle_are_compared(run_bars, timing, tmp_path, monkeypatch):
