@@ -167,6 +167,7 @@ def test_conditions_out_of_range_are_flagged_or_clipped(single):
     flagged = model.sample_repeated(given, np.full(ROWS, 3), identity())
     clipped = model.sample_repeated(given, np.full(ROWS, 3), identity(), outside="clip")
     assert flagged.outside.sum() == flagged.counters["outside_training_range"] == 5
+    assert np.array_equal(model.outside_training_range(given), flagged.outside)
     assert (flagged.counters["conditions_clipped"], clipped.counters["conditions_clipped"]) == (
         0,
         5,
