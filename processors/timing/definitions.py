@@ -9,6 +9,7 @@ import numpy as np
 
 from flows.card import Card
 from processors.errors import ConfigurationError, InputError
+from processors.timing.conditions import along
 from processors.timing.config import GAP
 from processors.timing.tables import PhotonTable
 
@@ -43,15 +44,14 @@ def carried(
         wanted: Definitions of the model that is to have them.
     Raises: InputError where a muon runs along the bar: it has no z at another depth.
     """
-    along = photons.theta % 180.0 == 0.0
-    if along.any():
+    astray = photons.theta % 180.0 == 0.0
+    if astray.any():
         message = (
-            f"{int(along.sum())} of {len(along)} muons run along the bar (theta 0 or 180 degrees) "
-            "and never enter it; remove their photons"
+            f"{int(astray.sum())} of {len(astray)} muons run along the bar (theta 0 or 180 "
+            "degrees) and never enter it; remove their photons"
         )
         raise InputError(message)
-    theta = np.radians(photons.theta.astype(np.float64))
-    z = photons.z + (depth(wanted) - depth(found)) / np.tan(theta)
+    z = photons.z + along(photons.theta.astype(np.float64), depth(wanted) - depth(found))
     return photons._replace(z=z.astype(photons.z.dtype))
 
 

@@ -14,6 +14,7 @@ from processors.timing.before_light import COUNTER as BEFORE_LIGHT
 from processors.timing.before_light import count_before_light
 from processors.timing.conditions import CONTEXT, along, conditions_of
 from processors.timing.config import GAP, TimingConfig
+from processors.timing.definitions import depth
 from processors.timing.hits import BarHits, photon_yield
 
 __all__ = ["COUNTERS", "LOW_HIGH", "Model", "Seen", "contexts", "poisson", "see"]
@@ -164,9 +165,8 @@ def _clipped(card: Any, contexts: np.ndarray, outside: np.ndarray) -> np.ndarray
 
 def _depth(model: Model, config: TimingConfig) -> float:
     """How far behind the entrance of a bar the model's z lies, mm."""
-    definitions = model.card.spec["definitions"]
     gap = GAP if config.gap is None else config.gap
-    return float(definitions["lever_arm_mm"] - definitions.get("gap_mm", gap))
+    return depth({"gap_mm": gap, **model.card.spec["definitions"]})
 
 
 def _means(
