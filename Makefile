@@ -39,10 +39,12 @@ test-tools: ## Install the Debian packages that some tests use (root)
 test-faults: install ## Kill workers and clients, fill disks, count what is left (minutes)
 	$(BIN)/python -m pytest -m 'faults and not htcondor' tests
 
-# the pool is stopped and unmounted whatever happens; its chroot stays for the next time
+# a pool that was not up before is stopped and unmounted whatever happens; its chroot stays
 test-htcondor: install ## Start a real one-machine HTCondor pool (root), run over it, stop it
-	@trap 'condor/minicondor.sh down' EXIT; trap 'exit 130' INT TERM; \
-	export MINICONDOR_PYTHON=$(abspath $(BIN)/python); condor/minicondor.sh up && \
+	@export MINICONDOR_PYTHON=$(abspath $(BIN)/python); \
+	condor/minicondor.sh status >/dev/null 2>&1 || \
+		{ trap 'condor/minicondor.sh down' EXIT; trap 'exit 130' INT TERM; }; \
+	condor/minicondor.sh up && \
 	FLASHBREW_HTCONDOR=1 $(BIN)/python -m pytest -m 'htcondor $(if $(FAULTS),,and not faults)' \
 		tests/executors/htcondor/test_pool.py --durations=0 --durations-min=1
 

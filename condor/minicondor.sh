@@ -13,6 +13,7 @@
 # writable and lies below ROOT on this machine.
 #
 #   MINICONDOR_ROOT     the chroot, outside the clone   [/var/lib/flashbrew-minicondor]
+#                       (new or empty, or made by this script: it is deleted by `purge`)
 #   MINICONDOR_PYTHON   interpreter of the environment  [.venv/bin/python of the clone]
 #   MINICONDOR_MIRROR   Debian mirror                   [http://deb.debian.org/debian]
 #   MINICONDOR_BIND     more directories to mount read-only, separated by colons
@@ -23,6 +24,7 @@ ROOT=${MINICONDOR_ROOT:-/var/lib/flashbrew-minicondor}
 PYTHON=${MINICONDOR_PYTHON:-$CLONE/.venv/bin/python}
 MIRROR=${MINICONDOR_MIRROR:-http://deb.debian.org/debian}
 ACCOUNT=brewer
+OWNED=.flashbrew-minicondor        # below ROOT: this script made it
 MARKER=etc/flashbrew-minicondor   # below ROOT: the installation is complete
 # shared libraries that interpreters built on the host load
 LIBRARIES=(libbz2-1.0 libcrypt1 libexpat1 libffi8 liblzma5 libncursesw6 libreadline8t64
@@ -87,6 +89,7 @@ install_pool() {
   command -v debootstrap >/dev/null || die "needs debootstrap: apt-get install debootstrap"
   if [ -d "$ROOT" ]; then delete; fi
   mkdir -p "$ROOT"
+  touch "$ROOT/$OWNED"
   debootstrap --variant=minbase --include=ca-certificates trixie "$ROOT" "$MIRROR" >"$ROOT.log" 2>&1 ||
     die "debootstrap failed, see $ROOT.log"
   printf '#!/bin/sh\nexit 101\n' >"$ROOT/usr/sbin/policy-rc.d"   # no services from packages
@@ -176,11 +179,22 @@ start() {
 
 check() {
   [ "$(id -u)" -eq 0 ] || die "needs root (chroot, mount); the pool's jobs run as user $ACCOUNT"
+  # the kernel lists mounts and processes under the one name that has no link in it
+  case "$ROOT" in /*) ROOT=$(realpath -m -- "$ROOT") ;; esac
   case "$ROOT" in
+    *[[:space:]\\]*) die "MINICONDOR_ROOT=$ROOT must hold no space and no backslash" ;;
     "$CLONE" | "$CLONE"/*) die "MINICONDOR_ROOT=$ROOT lies inside the clone; name another place" ;;
     /*/*) ;;
     *) die "MINICONDOR_ROOT=$ROOT must be an absolute path, two levels deep at least" ;;
   esac
+}
+
+# Refuse what others put at ROOT: it would be unmounted and deleted.
+check_owned() {
+  if [ -e "$ROOT/$OWNED" ] || [ -e "$ROOT/$MARKER" ]; then return; fi
+  [ -z "$(mounts)" ] && [ -z "$(ls -A "$ROOT" 2>/dev/null)" ] ||
+    die "$ROOT is in use and not known to be made by minicondor.sh; name another MINICONDOR_ROOT," \
+      "or, where an installation by an older minicondor.sh broke off: touch $ROOT/$OWNED"
 }
 
 check_python() {
@@ -246,6 +260,7 @@ run() {
 }
 
 check
+case "${1:-}" in up | down | purge) check_owned ;; esac
 case "${1:-}" in
   up) up ;;
   able) able ;;

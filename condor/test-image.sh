@@ -17,6 +17,7 @@ ROOT=${TEST_IMAGE_ROOT:-/var/lib/flashbrew-image}
 MIRROR=${TEST_IMAGE_MIRROR:-http://deb.debian.org/debian}
 BASE=docker.io/library/$(sed -n 's/^FROM //p' "$CLONE/condor/Dockerfile")
 IMAGE=flashbrew-test
+OWNED=.flashbrew-image   # below ROOT: this script made it
 
 die() { echo "test-image.sh: $*" >&2; exit 2; }
 
@@ -72,7 +73,16 @@ try() {
   tail -n 1 "$ROOT/run.log"
 }
 
+# Refuse what others put at ROOT: it would be deleted.
+check_owned() {
+  if [ -e "$ROOT/$OWNED" ]; then return; fi
+  [ -z "$(ls -A "$ROOT" 2>/dev/null)" ] ||
+    die "$ROOT is in use and not known to be made by test-image.sh; name another TEST_IMAGE_ROOT," \
+      "or, where an older test-image.sh made it: touch $ROOT/$OWNED"
+}
+
 [ "$(id -u)" -eq 0 ] || die "needs root (chroot, mounts while an image is built)"
+case "$ROOT" in /*) ROOT=$(realpath -m -- "$ROOT") ;; esac
 case "$ROOT" in
   "$CLONE" | "$CLONE"/*) die "TEST_IMAGE_ROOT=$ROOT lies inside the clone; name another place" ;;
   /*/*) ;;
@@ -83,6 +93,7 @@ for tool in buildah debootstrap; do
 done
 case "${1:-}" in
   purge)
+    check_owned
     if [ -d "$ROOT" ]; then
       builder rm --all >/dev/null
       builder rmi --all --force >/dev/null
@@ -90,7 +101,9 @@ case "${1:-}" in
     fi
     ;;
   "")
+    check_owned
     mkdir -p "$ROOT/uv"
+    touch "$ROOT/$OWNED"
     base
     build
     try
