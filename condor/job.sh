@@ -3,9 +3,13 @@
 #
 #   FLASHBREW_PYTHON   interpreter; default: python3 of the image or machine
 #   FLASHBREW_HOME     clone to run from, where flashbrew is not installed for that interpreter
+#   FLASHBREW_RESULTS  directory to make: HTCondor holds a job that lacks what it is to take back
 set -eu
 if [ -n "${FLASHBREW_HOME:-}" ]; then
   export PYTHONPATH="$FLASHBREW_HOME${PYTHONPATH:+:$PYTHONPATH}"
+fi
+if [ -n "${FLASHBREW_RESULTS:-}" ]; then
+  mkdir -p "$FLASHBREW_RESULTS" || true
 fi
 # HTCondor sets OMP_NUM_THREADS to the cores of the slot
 export FLASHBREW_THREADS="${OMP_NUM_THREADS:-1}"

@@ -177,6 +177,24 @@ def test_training_asks_for_the_gpu_that_it_uses(pool, repository, given, gpus, d
     assert f"--device {device}" in ad
 
 
+@pytest.mark.parametrize("name", ["files.sub", "pool.sub", "train.sub"])
+def test_jobs_get_the_credentials_of_who_submits(pool, repository, name):
+    given = ("X509_USER_PROXY=/home/me/.proxy", "BEARER_TOKEN_FILE=/home/me/token")
+    pool.run("sh", "-c", f"echo a.root > {HOME}/list")
+    names = (f"home={repository}", "inputs=in.json", f"list={HOME}/list")
+    more = (f"bundle={HOME}/bundle", f"results={HOME}/results")
+    dry = ("condor_submit", "-dry-run", f"{HOME}/credentials.ad", *names, *more)
+    for variables in (given, ()):
+        pool.run("env", *variables, *dry, f"condor/{name}")
+        (line,) = (
+            line
+            for line in (pool.home / "credentials.ad").read_text().splitlines()
+            if line.startswith("Environment=")
+        )
+        assert [text in line for text in given] == [bool(variables)] * 2
+        assert variables or "X509_USER_PROXY" not in line
+
+
 def sleepy(repository, write_events, pool, name, *more):
     """Start 20 chunks of one second each on two jobs."""
     path = write_events(pool.home / f"{name}.root", 200)
