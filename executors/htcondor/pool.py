@@ -103,6 +103,13 @@ def _check_site(site: SiteSettings) -> None:
             "(condor/README.md)"
         )
         raise ConfigurationError(msg)
+    if site.loses_jobs:
+        msg = (
+            f"jobs at {site.preset} would go to a schedd that condor_q and condor_rm do not ask: "
+            "name one schedd in the site's YAML file, submit_arguments: [-name, SCHEDD] and "
+            "cancel_arguments: [-name, SCHEDD] (condor/README.md)"
+        )
+        raise ConfigurationError(msg)
     if shutil.which("condor_submit") is None:
         msg = (
             "condor_submit is not on the PATH; run on a machine that submits to the pool, or see "

@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -41,6 +42,8 @@ _WANTED = {
 }
 """What to write, by pydantic's type of the error."""
 
+# where condor_submit picks a schedd, and condor_q and condor_rm ask for the name of one
+_SEVERAL_SCHEDDS = ("lpc",)
 _LOOPBACK = ("127.0.0.1", "localhost")
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _DURATION_EXAMPLE = "8h, 30m or 3600 (seconds)"
@@ -177,6 +180,11 @@ def _expanded(text: str) -> str:
     user = _user()
     text = text.replace("$INITIAL", user[0]).replace("$USER", user)
     return os.path.abspath(os.path.expanduser(os.path.expandvars(text)))
+
+
+def _named(arguments: tuple[str, ...]) -> str | None:
+    """Schedd that arguments of a command of HTCondor name."""
+    return dict(pairwise(arguments)).get("-name")
 
 
 def _user() -> str:
@@ -339,6 +347,12 @@ class SiteSettings(BaseModel):
         """Whether workers would start with whatever Python a node has."""
         named = self.python is not None and "/" not in self.python
         return named and self.image is None and not self.prologue
+
+    @property
+    def loses_jobs(self) -> bool:
+        """Whether jobs would go to a schedd that is not the one where they are looked for."""
+        named = {_named(self.submit_arguments), _named(self.cancel_arguments)}
+        return self.preset in _SEVERAL_SCHEDDS and (None in named or len(named) > 1)
 
     @property
     def exposed_dashboard(self) -> bool:

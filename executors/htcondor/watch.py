@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import shlex
 import subprocess
 import threading
 import time
@@ -82,9 +83,30 @@ class JobWatch:
         """Remove every job of the run from the queue; there may be none."""
         command = ["condor_rm", *self._arguments, "-constraint", self._constraint]
         try:
-            subprocess.run(command, capture_output=True, check=False, timeout=TIMEOUT)
+            done = subprocess.run(
+                command,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                check=False,
+                timeout=TIMEOUT,
+            )
         except (OSError, subprocess.TimeoutExpired) as error:
-            logger.warning("condor_rm failed: %s", first_line(error))
+            said = first_line(error)
+        else:
+            if done.returncode == 0 or self._none_left():
+                return
+            said = " ".join(f"{done.stdout} {done.stderr}".split())
+        logger.warning(
+            "condor_rm failed, jobs may be left: %s; remove them with: %s",
+            said or f"status {done.returncode}",
+            shlex.join(command),
+        )
+
+    def _none_left(self) -> bool:
+        """Whether condor_rm failed for want of jobs alone."""
+        queue = read_queue(self._constraint, self._arguments)
+        return queue is not None and all(state.status in _GONE for state in queue.values())
 
     def on_problem(self, listener: Callable[[], None]) -> None:
         """Call ``listener`` once the pool is hopeless, at once where it already is."""

@@ -289,6 +289,30 @@ def test_jobs_on_bare_nodes_are_not_submitted(tmp_path, more, bare):
             pass
 
 
+@pytest.mark.parametrize(
+    ("more", "lost"),
+    [
+        ("", True),
+        ("submit_arguments: [-name, one]", True),
+        ("cancel_arguments: [-name, one]", True),
+        ("submit_arguments: [-name, one]\ncancel_arguments: [-name, other]", True),
+        ("submit_arguments: [-name, one]\ncancel_arguments: [-name]", True),
+        ("submit_arguments: [-debug, -name, one]\ncancel_arguments: [-name, one]", False),
+    ],
+)
+def test_jobs_that_would_not_be_found_again_are_not_submitted(tmp_path, more, lost):
+    site = load_site(written(tmp_path, f"preset: lpc\nimage: /cvmfs/image:1\n{more}\n"))
+    assert site.loses_jobs is lost
+    assert "Queue" in described(site)
+    if lost:
+        settings = ExecutorSettings("htcondor", workers=2, site=site)
+        from executors.htcondor.pool import open_htcondor
+
+        complaint = r"site's YAML file, submit_arguments: \[-name, SCHEDD\] and cancel_arguments"
+        with pytest.raises(ConfigurationError, match=complaint), open_htcondor(settings):
+            pass
+
+
 def test_environment_that_a_shell_would_read_is_refused(monkeypatch):
     monkeypatch.setenv("PYTHONWARNINGS", "ignore;touch /tmp/x")
     with pytest.raises(ConfigurationError, match="PYTHONWARNINGS cannot be handed to jobs"):

@@ -132,6 +132,31 @@ def test_a_worker_in_between_makes_up_for_failures(queue):
     assert watch.replaced == 3 * FIRST_CHANCES
 
 
+@pytest.mark.parametrize(
+    ("removed", "queue", "warned"),
+    [
+        ("exit 0", "exit 1", False),
+        ("echo no such job; exit 1", "exit 0", False),
+        ("echo no such job; exit 1", "printf '7.0\\t3\\tundefined\\n'", False),
+        ("echo ask for a schedd >&2; exit 1", "printf '7.0\\t1\\tundefined\\n'", True),
+        ("echo ask for a schedd >&2; exit 1", "exit 1", True),
+    ],
+)
+def test_jobs_that_cannot_be_removed_are_told_of(
+    tmp_path, monkeypatch, caplog, removed, queue, warned
+):
+    for name, text in (("condor_rm", removed), ("condor_q", queue)):
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    JobWatch(Cluster(0), "run", 1, ["-name", "one"]).remove_jobs()
+    told = (
+        "condor_rm failed, jobs may be left: ask for a schedd; remove them with: "
+        "condor_rm -name one -constraint 'FlashbrewRun == \"run\"'"
+    )
+    assert caplog.messages == [told] * warned
+
+
 def test_what_condor_q_prints_is_read(tmp_path, monkeypatch):
     script = tmp_path / "condor_q"
     script.write_text(
