@@ -216,6 +216,8 @@ def _directives(site: SiteSettings, files: TlsFiles | None, run: str) -> dict[st
             lines["transfer_input_files"] = ", ".join(map(str, carried))
     if site.image is not None and site.image_style == "container":
         lines["container_image"] = site.image
+        if not site.transfer_files:  # else condor_submit adds the image to the files to transfer
+            lines["transfer_container"] = False
     elif site.image is not None:
         lines["MY.SingularityImage"] = f'"{site.image}"'
     if site.request_gpus:

@@ -58,15 +58,17 @@ def submit_missing(cluster: Any, jobs: int, forget: Collection[str] = ()) -> str
 
 
 def _complaint(error: BaseException) -> str:
-    """The one line that says why condor_submit failed, of an error that holds all it printed.
+    """Why condor_submit failed, in one line, of an error that holds all it printed.
 
     Example:
-        >>> _complaint(RuntimeError("Exit code: 1\\nstderr:\\n\\nERROR: no such pool\\n"))
+        >>> _complaint(RuntimeError("Exit code: 1\\nstderr:\\n\\nERROR: no such\\n pool\\n"))
         'ERROR: no such pool'
         >>> _complaint(RuntimeError("Exit code: 1\\nstderr:\\nCannot connect to schedd\\n"))
         'Cannot connect to schedd'
     """
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     said = [line for line in lines if line not in ("stdout:", "stderr:")]
-    telling = [line for line in said if "ERROR" in line]
-    return (telling or said or [type(error).__name__])[-1]
+    for number, line in enumerate(said):
+        if "ERROR" in line:
+            return " ".join(said[number:])
+    return said[-1] if said else type(error).__name__

@@ -313,6 +313,14 @@ def test_jobs_that_would_not_be_found_again_are_not_submitted(tmp_path, more, lo
             pass
 
 
+def test_an_image_on_a_shared_disk_is_not_transferred(tmp_path):
+    text = "image: /shared/flashbrew.sif\n"
+    shared = described(load_site(written(tmp_path, text)))
+    assert "transfer_container = False" in shared
+    carried = described(load_site(written(tmp_path, f"{text}transfer_files: true\n")))
+    assert "transfer_container" not in carried
+
+
 def test_environment_that_a_shell_would_read_is_refused(monkeypatch):
     monkeypatch.setenv("PYTHONWARNINGS", "ignore;touch /tmp/x")
     with pytest.raises(ConfigurationError, match="PYTHONWARNINGS cannot be handed to jobs"):

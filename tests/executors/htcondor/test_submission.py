@@ -17,7 +17,7 @@ from executors.settings import ExecutorSettings
 from tests.executors.htcondor.commands import Commands
 
 pytestmark = pytest.mark.xdist_group("dask")
-REFUSED = "condor_submit failed: ERROR: Failed to connect to local queue manager"
+REFUSED = "condor_submit failed: ERROR: Failed to connect to local queue manager SECMAN:2007"
 
 
 @pytest.fixture
