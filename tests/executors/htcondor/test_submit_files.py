@@ -44,7 +44,7 @@ def test_the_readme_makes_a_file_for_nodes_that_share_nothing(repository, tmp_pa
     lines = [line.partition("=") for line in (tmp_path / "nodes.sub").read_text().splitlines()]
     last = {name.strip(): value.strip() for name, _, value in lines}
     assert (last["should_transfer_files"], last["getenv"]) == ("YES", "False")
-    assert lines[-1] == ("queue input from $(list)", "", "")
+    assert lines[-1] == ("queue file from $(list)", "", "")
     assert sum(name.startswith("queue") for name, _, _ in lines) == 1
 
 
