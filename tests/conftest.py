@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -122,6 +123,19 @@ def xrootd() -> Iterator[Any]:
         if server is not None:
             server.stop()
         shutil.rmtree(folder)
+
+
+def pytest_configure() -> None:
+    """Let signals do what they do: in the background of a shell, or under nohup, some are ignored.
+
+    Processes that tests start would inherit that.
+    """
+    for number, handler in (
+        (signal.SIGINT, signal.default_int_handler),
+        (signal.SIGHUP, signal.SIG_DFL),
+    ):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 def pytest_collection_finish() -> None:

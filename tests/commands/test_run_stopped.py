@@ -146,8 +146,6 @@ def test_a_run_that_is_stopped_ends_soon_and_goes_on(
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        # a suite that runs in the background of a shell has SIGINT ignored, and children inherit it
-        preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
     wait_until_one_sleeps(started, tmp_path / "100", output)
     stopped = time.monotonic()
@@ -178,7 +176,6 @@ def test_a_terminal_that_is_gone_ends_a_run_in_order(
     process, terminal = pty.fork()
     if process == 0:
         os.chdir(repository)
-        signal.signal(signal.SIGHUP, signal.SIG_DFL)
         os.execv(sys.executable, [*command, "--executor", "futures", "--workers", "2"])
     reader = threading.Thread(target=drained, args=(terminal,), daemon=True)
     reader.start()
@@ -236,7 +233,6 @@ def test_an_interrupt_while_files_are_opened_waits_for_no_server(repository, tmp
             cwd=tmp_path,
             stderr=subprocess.PIPE,
             text=True,
-            preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
         )
         silent.settimeout(120)
         with silent.accept()[0]:
@@ -270,7 +266,6 @@ def test_a_second_interrupt_ends_at_once(
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
-        preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
     wait_until_one_sleeps(started, tmp_path / "100", output)
     children = psutil.Process(started.pid).children(recursive=True)
