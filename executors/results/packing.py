@@ -134,12 +134,26 @@ def _describe_histogram(
     frame = {
         "=": "hist",
         "axes": [_describe_axis(axis) for axis in axes],
-        "storage": value.storage_type.__name__,
+        "storage": _storage_name(value),
         "name": value.name,
         "label": value.label,
     }
     _check_frame(frame, axes)
     return {**frame, "at": [store(part) for part in _parts(value.view(flow=True))]}
+
+
+def _storage_name(value: hist.Hist) -> str:
+    """Name of a storage: boost_histogram looks through all its classes for it, a fifth of a save.
+
+    Each of them has a histogram class of its own in C++.
+    """
+    kind = type(value._hist)
+    if kind not in _storage_names:
+        _storage_names[kind] = value.storage_type.__name__
+    return _storage_names[kind]
+
+
+_storage_names: dict[type, str] = {}
 
 
 def _rebuild_histogram(tree: dict[str, Any], load: Callable[[list[Any]], np.ndarray]) -> hist.Hist:
@@ -163,7 +177,8 @@ def _describe_axis(axis: Any) -> dict[str, Any]:
     # not axis.label: that is the name where there is none
     tree: dict[str, Any] = {"type": kind, **axis.__dict__}
     if kind == "Regular":
-        tree |= {"bins": axis.size, "start": float(axis.edges[0]), "stop": float(axis.edges[-1])}
+        edges = axis.edges
+        tree |= {"bins": axis.size, "start": float(edges[0]), "stop": float(edges[-1])}
         if axis.transform is not None:
             tree["transform"] = str(axis.transform)
     elif kind == "Variable":
